@@ -1,0 +1,1 @@
+"""Bothway: phone-call audio, both ways."""

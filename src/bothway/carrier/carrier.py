@@ -1,0 +1,257 @@
+"""The carrier: takes calls from legs, keeps them, and answers for them over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import ssl
+from pathlib import Path
+from typing import Self
+
+from bothway.carrier.config import Account, Application, Config
+from bothway.carrier.http_api import HttpApi
+from bothway.carrier.leg import Leg
+from bothway.carrier.legs.websocket import WebSocketLeg
+from bothway.carrier.live_call import LiveCall, Party
+from bothway.carrier.node import Ids, Node
+from bothway.carrier.recovery import mark_live, recover, unmark_live
+from bothway.carrier.ticker import Ticker
+from bothway.carrier.writer import Writer
+from bothway.core.execution import cause
+from bothway.core.profile import DOCUMENTED, Profile
+from bothway.errors import UsageError
+from bothway.runtime.duplex import Receiver, Refusal, UpgradeRequest
+from bothway.runtime.health import Health
+from bothway.runtime.http import HttpClient, HttpRequester
+from bothway.runtime.logs import redact
+from bothway.runtime.metrics import Metrics
+from bothway.runtime.server import Server
+from bothway.runtime.tasks import Tasks
+from bothway.speech.protocols import TextToSpeech
+from bothway.speech.voices import offline_voice
+from bothway.wire.leg import LEG_PATH, Dial
+
+__all__ = ["Carrier", "new_account"]
+
+logger = logging.getLogger(__name__)
+
+
+def new_account() -> Account:
+    """An account with a new id and token: 20 characters beginning with MA, as the official SDK checks."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    return Account("MA" + "".join(secrets.choice(letters) for _ in range(18)), secrets.token_urlsafe(30))
+
+
+class Carrier:
+    """One carrier node: its HTTP port, its calls, and all that they share.
+
+    Use it with `async with`, or call `start` and `stop`.
+
+    Args:
+        account: The account that owns calls without an application of their own, and whose credentials legs and REST
+            present; the first account of `config` if it has any.
+        config: Accounts, applications, numbers and limits.
+        profile: What the carrier does where sources disagree.
+        host: Where to listen.
+        port: Where to listen; 0 for a free port.
+        data: The folder for evidence; None keeps none on disk.
+        record_audio: Whether calls are recorded into it.
+        allow_private: Whether documents, callbacks and streams may be in private networks, this machine's included.
+        voice: Says `<Speak>`; the offline voice of this machine by default.
+        http: Fetches documents and calls callbacks; an `HttpClient` by default.
+        tls: Serves HTTPS and WSS.
+        seed: Makes ids and nonces the same in every run; for tests only.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: Account | None = None,
+        config: Config | None = None,
+        profile: Profile = DOCUMENTED,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        data: Path | None = None,
+        record_audio: bool = False,
+        allow_private: bool = False,
+        voice: TextToSpeech | None = None,
+        http: HttpRequester | None = None,
+        tls: ssl.SSLContext | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.config = config or Config()
+        self.account = account or self.config.account(None) or new_account()
+        self.profile = profile
+        self.metrics = Metrics()
+        self.health = Health()
+        self._data = data
+        self._record_audio = record_audio
+        self._allow_private = allow_private
+        self._voice = voice
+        self._http = http
+        self._own_http: HttpClient | None = None
+        self._ids = Ids(seed)
+        self._node: Node | None = None
+        self._tasks: Tasks | None = None
+        self._calls: dict[str, LiveCall] = {}
+        self._stopping = False
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+        for known in (self.account, *self.config.accounts):
+            redact(known.auth_token)
+        self._server = Server(HttpApi(self), self._accept, host=host, port=port, ssl=tls)
+
+    @property
+    def url(self) -> str:
+        """Where the carrier's HTTP API is, once it has started."""
+        return self._server.url
+
+    @property
+    def leg_url(self) -> str:
+        """Where WebSocket legs connect, once it has started."""
+        return "ws" + self._server.url.removeprefix("http") + LEG_PATH
+
+    @property
+    def calls(self) -> dict[str, LiveCall]:
+        """The calls that live, by id."""
+        return self._calls
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, and take calls.
+
+        Raises:
+            UsageError: The port cannot be had, or the data folder cannot be written.
+        """
+        if self._http is None:
+            self._http = self._own_http = HttpClient(allow_private=self._allow_private)
+        self._tasks = Tasks()
+        self._node = Node(
+            profile=self.profile,
+            config=self.config,
+            account=self.account,
+            http=self._http,
+            voice=self._voice or offline_voice(),
+            ticker=Ticker(),
+            writer=Writer(),
+            metrics=self.metrics,
+            tasks=self._tasks,
+            ids=self._ids,
+            folder=self._data,
+            record_audio=self._record_audio,
+            allow_private=self._allow_private,
+        )
+        if self._data is not None:
+            for call_id in await asyncio.to_thread(recover, self._data):
+                logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
+        await self._server.start()
+        self.health.ready = True
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take no more calls, let the live ones end within `grace` seconds, and end the others.
+
+        Every call is accounted for before this returns: its leg told, its callbacks tried, its files closed.
+        """
+        if self._node is None or self._tasks is None:
+            return
+        self._stopping = True
+        self.health.draining = True
+        if grace and self._calls:
+            await self._wait_for_calls(grace)
+        for call in list(self._calls.values()):
+            call.hangup(cause(5010, "Plivo"), "the carrier was stopped")
+        await self._wait_for_calls(10.0)
+        await self._server.stop(grace=0.5)
+        self._node.ticker.close()
+        await self._tasks.close(5.0)
+        await self._node.writer.close()
+        await self._node.voice.close()
+        if self._own_http is not None:
+            await self._own_http.close()
+        self._node = None
+
+    def place(self, leg: Leg, *, from_: str, to: str, application: Application) -> LiveCall:
+        """Start a call of `leg` to what `application` says.
+
+        Raises:
+            UsageError: The carrier does not run, or takes no more calls.
+        """
+        if self._node is None or self._stopping:
+            raise UsageError("this carrier takes no calls: it is not running, or is being stopped")
+        account = self.config.account(application.account) if application.account else None
+        call = LiveCall(
+            self._node,
+            self,
+            leg,
+            Party(from_, to),
+            application,
+            account or self.account,
+            call_id=self._node.ids.uuid(),
+        )
+        self._calls[call.call_id] = call
+        self._all_gone.clear()
+        if self._data is not None:
+            mark_live(self._node.writer, self._data, call.call_id)
+        call.start()
+        return call
+
+    def hangup(self, call_id: str, account: Account) -> bool:
+        """End a call of this account as REST does; False if it has no live call of that id."""
+        call = self._calls.get(call_id)
+        if call is None or call.over or call.account != account:
+            return False
+        call.hangup(cause(4000, "API Request"))
+        return True
+
+    def call_ended(self, call: LiveCall) -> None:
+        """A call is over and accounted for."""
+        self._calls.pop(call.call_id, None)
+        if self._data is not None and self._node is not None:
+            unmark_live(self._node.writer, self._data, call.call_id)
+        if not self._calls:
+            self._all_gone.set()
+
+    def _accept(self, request: UpgradeRequest) -> Receiver | Refusal:
+        if request.path != LEG_PATH:
+            return Refusal(404, b"the carrier takes WebSocket legs at " + LEG_PATH.encode())
+        if self._stopping:
+            return Refusal(503, b"the carrier is being stopped")
+        if self.authenticate(request.header("authorization")) is None:
+            return Refusal(401, b"a leg presents the account's auth id and token by HTTP Basic authentication")
+        return WebSocketLeg(self._dialled)
+
+    def authenticate(self, authorization: str | None) -> Account | None:
+        """The account that an `Authorization` header presents, or None."""
+        return HttpApi.account_of(authorization, (self.account, *self.config.accounts))
+
+    def _dialled(self, leg: WebSocketLeg, dial: Dial) -> None:
+        """A WebSocket leg says whom it calls."""
+        if len(self._calls) >= self.config.limits.calls:
+            leg.refused(f"the carrier has {len(self._calls)} calls, and takes no more")
+            return
+        if dial.answer_url is not None:
+            application = Application("dialled", dial.answer_url, dial.method)
+        else:
+            found = self.config.application_of(dial.to or "")
+            if found is None:
+                leg.refused(f"no application answers {dial.to}: the configuration has no such number")
+                return
+            application = found
+        try:
+            self.place(leg, from_=dial.from_ or "anonymous", to=dial.to or "app", application=application)
+        except UsageError as error:
+            leg.refused(str(error))
+
+    async def _wait_for_calls(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._all_gone.wait()
+        except TimeoutError:
+            logger.warning("%d calls still live after %.1f s", len(self._calls), seconds)

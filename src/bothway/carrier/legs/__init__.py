@@ -1,0 +1,1 @@
+"""The ways a party reaches the carrier."""

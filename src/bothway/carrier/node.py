@@ -1,0 +1,88 @@
+"""What all calls of one carrier process share."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from bothway.carrier.config import Account, Config
+from bothway.carrier.ticker import Ticker
+from bothway.carrier.writer import Writer
+from bothway.core.profile import Profile
+from bothway.errors import PeerError
+from bothway.runtime.http import HttpRequester, is_public
+from bothway.runtime.metrics import Metrics
+from bothway.runtime.tasks import Tasks
+from bothway.speech.protocols import TextToSpeech
+from bothway.wire.signature import Nonces
+
+__all__ = ["Ids", "Node"]
+
+
+class Ids:
+    """Makes the ids and nonces of one process; with a seed, the same ones every time."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+
+    def uuid(self) -> str:
+        """A random UUID (RFC 9562, version 4: the official SDKs check version and variant)."""
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def nonce(self) -> str:
+        """20 decimal digits (plivo-protocol.md, 6.1)."""
+        return f"{self._random.randrange(10**20):020d}"
+
+    def nonces(self) -> Nonces:
+        """The two nonces of a webhook."""
+        return Nonces(self.nonce(), self.nonce())
+
+
+@dataclass
+class Node:
+    """One carrier process.
+
+    Attributes:
+        profile: What it does where sources disagree.
+        config: Its accounts, applications and numbers.
+        account: The account that calls without an application of their own belong to.
+        http: Fetches documents and calls callbacks.
+        voice: Says `Speak`.
+        ticker: Moves all audio.
+        writer: Writes all files.
+        metrics: Counts.
+        tasks: Owns what outlives a call.
+        ids: Makes ids.
+        folder: Where evidence goes; None keeps none.
+        record_audio: Whether calls are recorded.
+        allow_private: Whether streams may go to private networks.
+        price_per_minute: Of a call, for `BillRate` and `TotalCost`.
+    """
+
+    profile: Profile
+    config: Config
+    account: Account
+    http: HttpRequester
+    voice: TextToSpeech
+    ticker: Ticker
+    writer: Writer
+    metrics: Metrics
+    tasks: Tasks
+    ids: Ids = field(default_factory=Ids)
+    folder: Path | None = None
+    record_audio: bool = False
+    allow_private: bool = False
+    price_per_minute: Decimal = Decimal("0.0085")
+
+    def check_address(self, ip: str) -> None:
+        """Refuse to open a stream into a private network, unless that is allowed.
+
+        Raises:
+            PeerError: It is one.
+        """
+        if not self.allow_private and not is_public(ipaddress.ip_address(ip)):
+            raise PeerError("the stream's address is in a private network, where streams may not go")

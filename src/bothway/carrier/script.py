@@ -1,0 +1,427 @@
+"""What a scripted caller does: a declarative script, as frozen values, and its YAML form (docs/scripts.md).
+
+YAML is read as nodes and not as Python values, for two reasons: every error can name its line, and `press: 0123` stays
+the four digits that stand there instead of an octal number.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar, get_args
+
+import yaml
+
+from bothway.errors import UsageError
+from bothway.wire.leg import LEG_DIGITS, LegFormat
+
+__all__ = [
+    "HangUp",
+    "Hear",
+    "Interrupt",
+    "OnHangUp",
+    "OnTimeout",
+    "Play",
+    "Press",
+    "Rules",
+    "Say",
+    "Script",
+    "Step",
+    "Until",
+    "Wait",
+]
+
+GAP_MS = 200
+"""Between two digits of one `press`: what a person at a keypad needs."""
+
+SILENCE_MS = 700
+"""How long the app must be quiet for `hear: silence`: longer than the pause between two sentences."""
+
+AFTER_MS = 800
+"""How long the app must have been speaking before `interrupt`: a few words."""
+
+WITHIN_MS = 30_000
+"""How long a step waits for the app: a long prompt, or a slow model."""
+
+HANG_UP_AFTER_MS = 600_000
+"""When a script that does not say otherwise gives up."""
+
+LISTEN_SILENCE_MS = 3000
+"""When `for_wav` and `for_text` hang up after the last sound of either side: longer than an app thinks before it
+answers, which is 1 to 2 seconds."""
+
+LISTEN_LIMIT_MS = 3_600_000
+"""When `for_wav` and `for_text` hang up on an app that never stops."""
+
+Until: TypeAlias = Literal["speech", "silence", "hang_up"]
+"""What a `Hear` waits for."""
+
+OnTimeout: TypeAlias = Literal["fail", "continue"]
+"""What a deadline that passes means: the script failed, or the next step's turn."""
+
+OnHangUp: TypeAlias = Literal["fail", "accept"]
+"""What it means that the app hangs up before the steps are done."""
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:g} s"
+
+
+@dataclass(frozen=True)
+class Say:
+    """Say `text`, in the voice that prepares the clips."""
+
+    text: str
+
+    @property
+    def clip(self) -> str:
+        """The name of its audio among the prepared clips."""
+        return f"say {self.text}"
+
+    def __str__(self) -> str:
+        return f"say {self.text!r}"
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play the WAV file at `path`."""
+
+    path: str
+
+    @property
+    def clip(self) -> str:
+        """The name of its audio among the prepared clips."""
+        return f"play {self.path}"
+
+    def __str__(self) -> str:
+        return f"play {Path(self.path).name}"
+
+
+@dataclass(frozen=True)
+class Press:
+    """Press keys, one after the other.
+
+    Attributes:
+        digits: Characters of `LEG_DIGITS`, one at least.
+        gap_ms: Between two of them, in milliseconds.
+
+    Raises:
+        UsageError: There is none, or one that no telephone has.
+    """
+
+    digits: str
+    gap_ms: int = GAP_MS
+
+    def __post_init__(self) -> None:
+        if not self.digits or not set(self.digits) <= set(LEG_DIGITS):
+            raise UsageError(f"{self.digits!r} are not keys of a telephone: those are 0-9, *, # and A-D")
+
+    def __str__(self) -> str:
+        return f"press {self.digits}"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Say nothing for `ms` milliseconds, whatever the app does."""
+
+    ms: int
+
+    def __str__(self) -> str:
+        return f"wait {_seconds(self.ms)}"
+
+
+@dataclass(frozen=True)
+class Hear:
+    """Wait for the app.
+
+    Attributes:
+        until: `speech`: the app has been speaking for `for_ms`. `silence`: it spoke since the step began, or was
+            speaking then, and has been quiet for `for_ms`. `hang_up`: it ended the call.
+        for_ms: See above, in milliseconds; what the app must do without a break.
+        within_ms: How long to wait for that, in milliseconds.
+    """
+
+    until: Until
+    for_ms: int = 0
+    within_ms: int = WITHIN_MS
+
+    def __str__(self) -> str:
+        lasting = f" for {_seconds(self.for_ms)}" if self.for_ms else ""
+        return f"hear {self.until}{lasting} within {_seconds(self.within_ms)}"
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Barge in: speak while the app does.
+
+    Attributes:
+        words: What to say.
+        after_ms: For how long the app must have been speaking, in milliseconds.
+        within_ms: How long to wait for that, in milliseconds.
+    """
+
+    words: Say | Play
+    after_ms: int = AFTER_MS
+    within_ms: int = WITHIN_MS
+
+    def __str__(self) -> str:
+        return f"interrupt after {_seconds(self.after_ms)}: {self.words}"
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """End the call. After the last step the caller does so in any case."""
+
+    def __str__(self) -> str:
+        return "hang_up"
+
+
+Step: TypeAlias = Say | Play | Press | Wait | Hear | Interrupt | HangUp
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds beside every step.
+
+    Attributes:
+        hang_up_after_ms: Milliseconds after the answer at which the caller hangs up, whatever happens.
+        hang_up_when_silent_ms: Milliseconds for which neither side has said anything, after which it does so too.
+    """
+
+    hang_up_after_ms: int = HANG_UP_AFTER_MS
+    hang_up_when_silent_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a scripted caller does from the answer on.
+
+    Attributes:
+        steps: Done in order.
+        rules: Hold all the time.
+        on_timeout: What it means when a step's `within` passes, or a rule ends the call before the steps are done.
+        on_hang_up: What it means when the app ends the call before the steps are done.
+        leg: The format of the call's audio; None where the script leaves it open.
+        from_: Who calls; None where the script leaves it open.
+    """
+
+    steps: tuple[Step, ...]
+    rules: Rules = field(default_factory=Rules)
+    on_timeout: OnTimeout = "fail"
+    on_hang_up: OnHangUp = "fail"
+    leg: LegFormat | None = None
+    from_: str | None = None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Script:
+        """Read a YAML file.
+
+        Raises:
+            UsageError: It cannot be read, or is no script; the message names file, line and key.
+        """
+        try:
+            text = Path(path).read_text("utf-8")
+        except OSError as error:
+            raise UsageError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{os.fspath(path)} is not UTF-8: {error.reason} at byte {error.start}") from error
+        return cls.parse(text, name=os.fspath(path), folder=Path(path).parent)
+
+    @classmethod
+    def parse(cls, text: str, *, name: str = "the script", folder: str | os.PathLike[str] = ".") -> Script:
+        """Read YAML.
+
+        Args:
+            text: All of it.
+            name: What errors call it.
+            folder: Where the files that it plays are looked for.
+
+        Raises:
+            UsageError: It is no script; the message names `name`, line and key.
+        """
+        return _Reader(name, Path(folder)).script(text)
+
+    @classmethod
+    def for_wav(cls, path: str | os.PathLike[str]) -> Script:
+        """Play a WAV file from the moment of the answer, listen until the line has been silent for a while, hang up."""
+        return cls._one(Play(os.fspath(path)))
+
+    @classmethod
+    def for_text(cls, text: str) -> Script:
+        """Say `text` at the answer, listen until the line has been silent for a while, hang up."""
+        return cls._one(Say(text))
+
+    @classmethod
+    def _one(cls, words: Say | Play) -> Script:
+        return cls(
+            (words, Hear("hang_up", within_ms=LISTEN_LIMIT_MS)),
+            Rules(LISTEN_LIMIT_MS, LISTEN_SILENCE_MS),
+            on_timeout="continue",
+            on_hang_up="accept",
+        )
+
+    @property
+    def clips(self) -> tuple[Say | Play, ...]:
+        """Everything that will be said or played, each once."""
+        spoken = (step.words if isinstance(step, Interrupt) else step for step in self.steps)
+        return tuple(dict.fromkeys(words for words in spoken if isinstance(words, Say | Play)))
+
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s)?")
+_LONGEST_MS = 86_400_000
+
+_T = TypeVar("_T")
+
+
+class _Reader:
+    """Reads one script. Every method takes the node that it reads and the key that the node is the value of."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
+        self._folder = folder
+        self._steps: dict[str, Callable[[yaml.Node], Step]] = {
+            "say": self._say,
+            "play": self._play,
+            "press": self._press,
+            "wait": lambda node: Wait(self._duration(node, "wait")),
+            "hear": self._hear,
+            "interrupt": self._interrupt,
+            "hang_up": self._hang_up,
+        }
+
+    def script(self, text: str) -> Script:
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise UsageError(f"{self._name}{line}: this is not YAML: {error.problem or error.context}") from None
+        except yaml.YAMLError as error:
+            raise UsageError(f"{self._name}: this is not YAML: {str(error).splitlines()[0]}") from None
+        if root is None:
+            raise UsageError(f"{self._name} is empty, where a script needs steps")
+        fields = self._fields(root, "a script", ("from", "leg", "on_timeout", "on_hang_up", "steps", "rules"))
+        if "steps" not in fields:
+            raise self._wrong(root, "a script needs `steps`")
+        return Script(
+            steps=self._step_list(fields["steps"]),
+            rules=self._rules(fields["rules"]) if "rules" in fields else Rules(),
+            on_timeout=self._choice(fields.get("on_timeout"), "on_timeout", get_args(OnTimeout), "fail"),
+            on_hang_up=self._choice(fields.get("on_hang_up"), "on_hang_up", get_args(OnHangUp), "fail"),
+            leg=self._choice(fields.get("leg"), "leg", get_args(LegFormat), None),
+            from_=self._text(fields["from"], "from") if "from" in fields else None,
+        )
+
+    def _step_list(self, node: yaml.Node) -> tuple[Step, ...]:
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            raise self._wrong(node, "`steps` is a list of one step or more, each behind a dash")
+        return tuple(self._step(item) for item in node.value)
+
+    def _step(self, node: yaml.Node) -> Step:
+        if isinstance(node, yaml.ScalarNode) and node.value == "hang_up":
+            return HangUp()
+        fields = self._fields(node, "a step", tuple(self._steps))
+        if len(fields) != 1:
+            raise self._wrong(node, f"a step is one thing to do, and this one has {len(fields)}: {', '.join(fields)}")
+        ((key, value),) = fields.items()
+        return self._steps[key](value)
+
+    def _say(self, node: yaml.Node) -> Say:
+        return Say(self._text(node, "say"))
+
+    def _play(self, node: yaml.Node) -> Play:
+        return Play(os.fspath(self._folder / self._text(node, "play")))
+
+    def _press(self, node: yaml.Node) -> Press:
+        fields = self._main_or_fields(node, "press", "digits", ("digits", "gap"))
+        digits, gap_ms = self._text(fields["digits"], "digits"), self._optional(fields, "gap", GAP_MS)
+        try:
+            return Press(digits, gap_ms)
+        except UsageError as error:
+            raise self._wrong(fields["digits"], str(error)) from None
+
+    def _hear(self, node: yaml.Node) -> Hear:
+        fields = self._main_or_fields(node, "hear", "until", ("until", "for", "within"))
+        until: Until = self._choice(fields["until"], "until", get_args(Until), "silence")
+        if until == "hang_up" and "for" in fields:
+            raise self._wrong(fields["for"], "`for` goes with speech and silence: a hang-up does not last")
+        for_ms = self._optional(fields, "for", SILENCE_MS if until == "silence" else 0)
+        return Hear(until, for_ms, self._optional(fields, "within", WITHIN_MS, least=1))
+
+    def _interrupt(self, node: yaml.Node) -> Interrupt:
+        fields = self._fields(node, "`interrupt`", ("say", "play", "after", "within"))
+        if ("say" in fields) == ("play" in fields):
+            raise self._wrong(node, "`interrupt` needs either `say` or `play`")
+        words = self._say(fields["say"]) if "say" in fields else self._play(fields["play"])
+        after_ms = self._optional(fields, "after", AFTER_MS)
+        return Interrupt(words, after_ms, self._optional(fields, "within", WITHIN_MS, least=1))
+
+    def _hang_up(self, node: yaml.Node) -> HangUp:
+        if not isinstance(node, yaml.ScalarNode) or node.value:
+            raise self._wrong(node, "`hang_up` takes nothing")
+        return HangUp()
+
+    def _rules(self, node: yaml.Node) -> Rules:
+        fields = self._fields(node, "`rules`", ("hang_up_after", "hang_up_when_silent"))
+        silent = fields.get("hang_up_when_silent")
+        return Rules(
+            self._optional(fields, "hang_up_after", HANG_UP_AFTER_MS, least=1),
+            None if silent is None else self._duration(silent, "hang_up_when_silent", least=1),
+        )
+
+    def _fields(self, node: yaml.Node, what: str, known: tuple[str, ...]) -> dict[str, yaml.Node]:
+        if not isinstance(node, yaml.MappingNode):
+            raise self._wrong(node, f"{what} is written as `key: value`, with keys of {', '.join(known)}")
+        fields: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value not in known:
+                name = f"`{key.value}`" if isinstance(key, yaml.ScalarNode) else "such key"
+                raise self._wrong(key, f"{what} has no {name}; it has {', '.join(known)}")
+            if key.value in fields:
+                raise self._wrong(key, f"`{key.value}` stands here twice")
+            fields[key.value] = value
+        return fields
+
+    def _main_or_fields(self, node: yaml.Node, key: str, main: str, known: tuple[str, ...]) -> dict[str, yaml.Node]:
+        """The fields of a step that may also be written as its main field's value alone."""
+        fields = self._fields(node, f"`{key}`", known) if isinstance(node, yaml.MappingNode) else {main: node}
+        if main not in fields:
+            raise self._wrong(node, f"`{key}` needs `{main}`")
+        return fields
+
+    def _text(self, node: yaml.Node, key: str) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._wrong(node, f"`{key}` is a text, not a list or a mapping")
+        if not node.value:
+            raise self._wrong(node, f"`{key}` is empty; what begins with # or * needs quotes")
+        return str(node.value)
+
+    def _optional(self, fields: dict[str, yaml.Node], key: str, default: int, *, least: int = 0) -> int:
+        return self._duration(fields[key], key, least=least) if key in fields else default
+
+    def _duration(self, node: yaml.Node, key: str, *, least: int = 0) -> int:
+        """Milliseconds."""
+        text = self._text(node, key)
+        found = _DURATION.fullmatch(text)
+        if found is None:
+            raise self._wrong(
+                node, f"`{key}` is {text!r}, which is no duration: write 1.5s, 200ms, or seconds as a number"
+            )
+        ms = round(float(found[1]) * (1 if found[2] == "ms" else 1000))
+        if not least <= ms <= _LONGEST_MS:
+            raise self._wrong(node, f"`{key}` is {text}, {'too short' if ms < least else 'longer than a day'}")
+        return ms
+
+    def _choice(self, node: yaml.Node | None, key: str, options: tuple[_T, ...], default: _T) -> _T:
+        if node is None:
+            return default
+        text = self._text(node, key)
+        for option in options:
+            if text == option:
+                return option
+        raise self._wrong(node, f"`{key}` is {text!r}, where it can be {', '.join(map(str, options))}")
+
+    def _wrong(self, node: yaml.Node, text: str) -> UsageError:
+        return UsageError(f"{self._name}, line {node.start_mark.line + 1}: {text}")

@@ -1,0 +1,110 @@
+"""The one media ticker of a process: every frame of every call moves on its absolute deadlines.
+
+The grid has a step every 5 ms and four phases, so a call moves every 20 ms and the calls of a node are spread over four
+steps. A ticker that wakes late calls each phase once: a call's own `FrameClock` knows how many frames are due, and
+lets at most two of them go at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeAlias
+
+from bothway.core.playout import FRAME_SECONDS
+
+__all__ = ["PHASES", "STEP_SECONDS", "Tick", "Ticker"]
+
+PHASES = 4
+STEP_SECONDS = FRAME_SECONDS / PHASES
+
+logger = logging.getLogger(__name__)
+
+Tick: TypeAlias = Callable[[float], None]
+"""Called with the time, every 20 ms."""
+
+OnFailure: TypeAlias = Callable[[BaseException], None]
+
+
+class Ticker:
+    """Ticks its members until they leave. It wakes only while it has members.
+
+    Attributes:
+        lateness: How late the last wake-up was, in seconds.
+        worst_lateness: How late the latest was, since `take_worst`.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._phases: list[dict[Tick, OnFailure]] = [{} for _ in range(PHASES)]
+        self._start = self._loop.time()
+        self._step = 0  # the next to be done
+        self._timer: asyncio.TimerHandle | None = None
+        self.lateness = 0.0
+        self.worst_lateness = 0.0
+
+    def __len__(self) -> int:
+        """How many members there are."""
+        return sum(map(len, self._phases))
+
+    def join(self, tick: Tick, on_failure: OnFailure) -> float:
+        """Tick `tick` from now on, every 20 ms. Gives the time of its first tick, which starts the member's grid.
+
+        Args:
+            tick: Called with the time at which it is due, or later if the ticker is late.
+            on_failure: Called if `tick` raises; the member has left by then.
+        """
+        if self._timer is None:
+            self._step = int((self._loop.time() - self._start) / STEP_SECONDS) + 1
+            self._arm()
+        phase = min(range(PHASES), key=lambda index: (len(self._phases[index]), (index - self._step) % PHASES))
+        self._phases[phase][tick] = on_failure
+        first = self._step + (phase - self._step) % PHASES
+        return self._start + first * STEP_SECONDS
+
+    def leave(self, tick: Tick) -> None:
+        """Stop ticking `tick`, if it is a member."""
+        for phase in self._phases:
+            phase.pop(tick, None)
+
+    def close(self) -> None:
+        """Stop for good."""
+        for phase in self._phases:
+            phase.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def take_worst(self) -> float:
+        """The worst lateness since the last call, in seconds."""
+        worst, self.worst_lateness = self.worst_lateness, 0.0
+        return worst
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_at(self._start + self._step * STEP_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        due = self._start + self._step * STEP_SECONDS
+        now = max(self._loop.time(), due)  # a timer may fire early by the clock's resolution
+        self.lateness = now - due
+        self.worst_lateness = max(self.worst_lateness, self.lateness)
+        last = max(self._step, int((now - self._start) / STEP_SECONDS))
+        # However late: each phase once, the longest-waiting first.
+        for step in range(max(self._step, last - PHASES + 1), last + 1):
+            self._tick_phase(self._phases[step % PHASES], now)
+        self._step = last + 1
+        if any(self._phases):
+            self._arm()
+
+    def _tick_phase(self, phase: dict[Tick, OnFailure], now: float) -> None:
+        for tick, on_failure in list(phase.items()):
+            if tick not in phase:
+                continue  # it left while another member was ticked
+            try:
+                tick(now)
+            except Exception as error:
+                phase.pop(tick, None)
+                logger.exception("a member of the ticker failed and was taken off it")
+                on_failure(error)

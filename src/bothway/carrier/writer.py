@@ -1,0 +1,67 @@
+"""The one thread that writes files: a slow or full disk never holds the audio of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+__all__ = ["MAX_JOBS", "Writer"]
+
+MAX_JOBS = 20_000
+"""Jobs that may wait: several seconds of a node full of calls."""
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """Runs jobs one after another on a thread of its own.
+
+    A job that raises `OSError` reports it, on the event loop, to the `on_failure` given with it. Any other exception is
+    a bug; it is logged and the thread goes on.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.Queue[tuple[Callable[[], None], Callable[[OSError], None]] | None] = queue.Queue(MAX_JOBS)
+        self._thread = threading.Thread(target=self._run, name="bothway-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None], on_failure: Callable[[OSError], None]) -> bool:
+        """Run `job` after all that were submitted before; False if too many wait, and it will not run."""
+        try:
+            self._jobs.put_nowait((job, on_failure))
+        except queue.Full:
+            return False
+        return True
+
+    async def drained(self) -> None:
+        """Wait until every job submitted so far has run."""
+        done = asyncio.Event()
+        while not self.submit(lambda: self._tell(done.set), lambda _: None):
+            await asyncio.sleep(0.01)
+        await done.wait()
+
+    async def close(self) -> None:
+        """Run what was submitted, and end the thread."""
+        await self.drained()
+        self._jobs.put_nowait(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, on_failure = item
+            try:
+                job()
+            except OSError as error:
+                self._tell(on_failure, error)
+            except Exception:
+                logger.exception("a job of the writer failed")
+
+    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            logger.warning("the event loop was gone before the writer was done")

@@ -1,0 +1,24 @@
+"""`<Stream>`: join the call's audio to a WebSocket (plivo-protocol.md, section 1)."""
+
+from __future__ import annotations
+
+from bothway.core.execution import Execution, Wait
+from bothway.wire.callxml import Stream
+
+__all__ = ["execute"]
+
+
+def execute(verb: Stream, call: Execution, now: float) -> Wait:
+    """Open the stream, and wait for its end if it keeps the call alive (section 1.6).
+
+    A `<Stream>` that cannot be is reported to its status callback, and the next verb runs (section 1.5).
+    """
+    problem = verb.problem()
+    if problem is None and call.open_streams >= call.streams_allowed:
+        problem = f"this call has {call.open_streams} stream already, and {call.streams_allowed} is the limit"
+    call.answer()
+    if problem is not None:
+        call.refuse_stream(verb, problem)
+        return Wait.NOTHING
+    call.open_stream(verb)
+    return Wait.STREAM if verb.keep_call_alive else Wait.NOTHING

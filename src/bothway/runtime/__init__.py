@@ -1,0 +1,1 @@
+"""What every shell shares: the driver, duplexes, server, HTTP client, settings, tasks, logs, metrics."""

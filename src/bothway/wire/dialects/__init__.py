@@ -1,0 +1,1 @@
+"""The neutral stream messages in each carrier's own words."""

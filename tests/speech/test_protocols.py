@@ -1,0 +1,23 @@
+"""The protocols: that what ships satisfies them, which mypy reads from these assignments."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from bothway.speech.protocols import TextToSpeech
+from bothway.speech.providers.espeak import EspeakVoice
+from bothway.speech.voices import ToneVoice
+
+
+@pytest.mark.parametrize("kind", [EspeakVoice, ToneVoice])
+async def test_a_voice_has_what_the_protocol_asks(kind: type[EspeakVoice | ToneVoice]) -> None:
+    voice: TextToSpeech = kind(rate=8000)
+    asked = inspect.signature(TextToSpeech.synthesize).parameters
+    given = inspect.signature(kind.synthesize).parameters
+    assert {name: one.default for name, one in given.items()} == {name: one.default for name, one in asked.items()}
+    assert voice.format.rate == 8000
+    await voice.synthesize("nothing is begun before the first chunk is asked for").aclose()
+    await voice.close()
+    await voice.close()
