@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-Item = int | str
-
 
 class PlayoutModel:
     """What design.md, section 3, says and nothing else. Time is in whole milliseconds from the first frame."""
 
     def __init__(self, frame: int, cap: int, silence: int) -> None:
         self.frame, self.cap, self.silence = frame, cap, silence
-        self.items: list[Item] = []  # bytes of audio and names of checkpoints, in order
+        self.items: list[int | str] = []  # bytes of audio and names of checkpoints, in order
         self.ending: list[str] = []  # checkpoints that pass when the sounding frame ends
         self.passed: list[tuple[str, int]] = []
         self.held = b""  # what a resampler before the queue still holds
@@ -21,19 +19,16 @@ class PlayoutModel:
         return sum(isinstance(item, int) for item in self.items)
 
     def play(self, chunk: bytes) -> bool:
-        if self.queued() + len(chunk) > self.cap:
-            self.refused += len(chunk)
-            return False
-        self.items += chunk
-        return True
+        fits = self.queued() + len(chunk) <= self.cap
+        self.items += chunk if fits else b""
+        self.refused += 0 if fits else len(chunk)
+        return fits
 
     def checkpoint(self, name: str, now: int) -> None:
-        if self.items:
-            self.items.append(name)
-        elif self.sounding:
-            self.ending.append(name)
-        else:
+        if not self.items and not self.sounding:
             self.passed.append((name, now))
+        else:
+            (self.items or self.ending).append(name)
 
     def clear(self) -> int:
         dropped = self.queued()
@@ -42,30 +37,23 @@ class PlayoutModel:
         return dropped
 
     def tick(self, now: int) -> list[bytes | None]:
-        frames = []
+        frames: list[bytes | None] = []
         while (due := self.taken * 20) <= now and len(frames) < 2:
             self.slips += now - due >= 20
-            frames.append(self.release(due))
             self.taken += 1
+            frames.append(self.release(due))
         return frames
 
     def release(self, due: int) -> bytes | None:
-        if self.queued() < self.frame and (self.items or self.sounding):
-            self._take_held()
+        if self.held and self.queued() < self.frame and (self.items or self.sounding):
+            if not self.items:
+                self.items, self.ending = [*self.ending], []
+            end = max((at + 1 for at, item in enumerate(self.items) if isinstance(item, int)), default=0)
+            self.items[end:end], self.held = self.held, b""
         self.passed += [(name, due) for name in self.ending]
-        self.ending = []
-        self.sounding = bool(self.items)
-        frame = bytearray()
+        self.ending, self.sounding, frame = [], bool(self.items), bytearray()
         while self.items and (len(frame) < self.frame or isinstance(self.items[0], str)):
-            match self.items.pop(0):
-                case str(name):
-                    self.ending.append(name)
-                case sample:
-                    frame.append(sample)
+            item = self.items.pop(0)
+            self.ending.append(item) if isinstance(item, str) else frame.append(item)
         self.played += len(frame)
         return bytes(frame).ljust(self.frame, bytes([self.silence])) if self.sounding else None
-
-    def _take_held(self) -> None:
-        if self.held and not self.items:
-            self.items, self.ending = list(self.ending), []
-        behind = [item for item in self.items if isinstance(item, str)]

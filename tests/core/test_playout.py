@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.playout_model import PlayoutModel
 
 from bothway.audio.format import L16_8K, L16_24K, MULAW_8K, AudioFormat
 from bothway.core.playout import FRAME_SECONDS, MAX_CHECKPOINTS, FrameClock, Passed, Playout
-from tests.core.playout_model import PlayoutModel
 
 Step = tuple[Any, ...]
 
@@ -19,9 +19,9 @@ CAP_SECONDS = 0.2
 def steps(audio_format: AudioFormat) -> st.SearchStrategy[list[Step]]:
     """Anything that may be done to a playout, in any order; chunks are counted in samples."""
     frame = audio_format.frame_samples
-    sizes = st.sampled_from([0, 1, 7, frame - 1, frame, frame + 1, 2 * frame, 10 * frame, 10 * frame + 1]) | st.integers(
-        0, 12 * frame
-    )
+    sizes = st.sampled_from(
+        [0, 1, 7, frame - 1, frame, frame + 1, 2 * frame, 10 * frame, 10 * frame + 1]
+    ) | st.integers(0, 12 * frame)
     return st.lists(
         st.tuples(st.just("play"), sizes)
         | st.tuples(st.just("checkpoint"), st.sampled_from("abc"))
@@ -78,8 +78,8 @@ class Pair:
 
     def compare(self) -> None:
         playout, model = self.playout, self.model
-        passed = [(entry.name, entry.at) for entry in playout.take_passed()]
-        assert passed == [(name, pytest.approx(at / 1000, abs=1e-9)) for name, at in model.passed]
+        passed = [(entry.name, round(entry.at * 1000, 6)) for entry in playout.take_passed()]
+        assert passed == model.passed
         model.passed.clear()
         assert playout.queued_bytes == model.queued()
         assert playout.queued_ms == self.format.duration_ms(model.queued())
@@ -219,6 +219,19 @@ def test_the_tail_fills_a_frame_that_would_be_padded() -> None:
     assert playout.take_passed() == []
     assert playout.release(0.04) is None
     assert playout.take_passed() == [Passed("end", 0.04)]
+
+
+def test_checkpoints_that_waited_for_a_tail_are_counted_once() -> None:
+    tails = [b"\x07" * 16]
+    playout = Playout(MULAW_8K, cap_seconds=1, tail=lambda: tails.pop() if tails else b"")
+    playout.play(b"\x01" * 160)
+    playout.release(0.00)
+    playout.checkpoint("end", 0.0)
+    playout.release(0.02)
+    playout.release(0.04)
+    assert playout.take_passed() == [Passed("end", 0.04)]
+    playout.play(bytes(160))
+    assert [playout.checkpoint("x", 0.05) for _ in range(MAX_CHECKPOINTS + 1)].count(False) == 1
 
 
 def test_no_tail_is_asked_for_while_audio_waits_or_nothing_sounds() -> None:

@@ -332,10 +332,14 @@ async def test_a_header_cannot_smuggle_another(header: tuple[str, str]) -> None:
         await connect("ws://127.0.0.1:1/", Notes(), headers=[header])
 
 
-async def test_a_small_send_buffer_shows_a_slow_reader_soon() -> None:
-    async with answering_picows(reading=False) as url:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_small_send_buffer_shows_a_slow_reader_soon(
+    tls: bool, certificate: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    server_tls, client_tls = certificate if tls else (None, None)
+    async with answering_picows(reading=False, ssl=server_tls) as url:
         notes = Notes()
-        duplex = await connect(url, notes, send_buffer=8192)
+        duplex = await connect(url, notes, send_buffer=8192, ssl=client_tls)
         sent = 0
         while duplex.unsent_bytes < 100_000:
             duplex.send_text(b"x" * 1000)
@@ -343,10 +347,11 @@ async def test_a_small_send_buffer_shows_a_slow_reader_soon() -> None:
             assert sent < 6_000_000
         duplex.abort()
         await notes.over.wait()
+    assert notes.told == [("opened",), ("closed", 1006, "aborted at this end")]
 
 
 @asynccontextmanager
-async def answering_picows(*, reading: bool) -> AsyncIterator[str]:
+async def answering_picows(*, reading: bool, **options: Any) -> AsyncIterator[str]:
     """A server that opens WebSockets and then neither sends nor, unless `reading`, reads: half open, or nearly."""
     made: list[Any] = []
 
@@ -358,7 +363,7 @@ async def answering_picows(*, reading: bool) -> AsyncIterator[str]:
                 transport: Any = duplex._transport.underlying_transport  # type: ignore[attr-defined]
                 transport.pause_reading()
 
-    async with serving(lambda _: Silent()) as server:
+    async with serving(lambda _: Silent(), **options) as server:
         yield ws(server)
         for duplex in made:
             duplex.abort()

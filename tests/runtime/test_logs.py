@@ -110,10 +110,11 @@ def test_a_registered_secret_is_cut_wherever_it_stands(
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_registered_secret_is_cut_from_exceptions(lines: io.StringIO, as_json: bool) -> None:
     logs.configure("info", json=as_json, stream=lines)
+    known: dict[str, str] = {}
     for logger in (logs.get_logger("bothway.test"), logging.getLogger("other")):
         try:
             try:
-                _ = {}[SECRET]
+                _ = known[SECRET]
             except KeyError as error:
                 raise UsageError(f"no entry for {SECRET}") from error
         except UsageError:

@@ -22,6 +22,7 @@ from bothway.core.stream import AppStream
 from bothway.errors import UsageError
 from bothway.runtime.duplex import Duplex
 from bothway.runtime.logs import get_logger
+from bothway.wire.dialects.plivo import PlayWriter
 
 __all__ = ["ACK_GRACE", "MARK_MS", "MAX_MESSAGE_AUDIO", "MAX_UNPLAYED_MS", "MAX_UNSENT", "OUR_PREFIX", "Outgoing"]
 
@@ -79,6 +80,9 @@ class Outgoing:
         self._ledger = stream.ledger
         self._duplex = duplex
         self._on_stuck = on_stuck
+        self._now = self._loop.time
+        self._send_text = duplex.send_text
+        self._write = PlayWriter(stream.format).write
         self._over = False
         self._ms_a_byte = 1000 / stream.format.second_bytes
         frame = stream.format.frame_bytes
@@ -92,6 +96,7 @@ class Outgoing:
         self._marked = 0
         self._unmarked_ms = 0.0
         self._cleared_to_ms = 0.0
+        self._spare_ms = MAX_UNPLAYED_MS
         self._grace = ACK_GRACE
         self._told_late = False
         self._room: asyncio.Future[None] | None = None
@@ -104,19 +109,15 @@ class Outgoing:
 
         Audio sent so, piece after piece, is one wordless utterance.
         """
-        ms = len(audio) * self._ms_a_byte
-        ledger = self._ledger
-        if (
-            self._plays
-            or self._over
-            or len(audio) > self._piece
-            or len(audio) & self._partial
-            or ledger.unplayed_ms + ms > MAX_UNPLAYED_MS
-        ):
+        size = len(audio)
+        ms = size * self._ms_a_byte
+        if self._plays or self._over or size > self._piece or size & self._partial:
+            return None
+        if ms > self._spare_ms and not self._fits(ms):
             return None
         utterance = self._wordless
         if utterance is None:
-            utterance = self._wordless = ledger.begin("")
+            utterance = self._wordless = self._ledger.begin("")
         self._send_audio(audio, ms)
         return utterance
 
@@ -180,7 +181,7 @@ class Outgoing:
         if self._over:
             return False
         self._stop_plays()
-        now = self._loop.time()
+        now = self._now()
         ledger = self._ledger
         if ledger.unplayed_ms <= 0 or ledger.sent_ms == self._cleared_to_ms:
             return False
@@ -224,7 +225,7 @@ class Outgoing:
         self._over = True
         self._stop_plays()
         self._ledger.end(complete=False)
-        self._ledger.ended(self._loop.time())
+        self._ledger.ended(self._now())
         for mark in self._marks:
             _tell(mark, heard=False)
         self._marks.clear()
@@ -238,7 +239,7 @@ class Outgoing:
             for at in range(0, len(chunk), self._piece):
                 piece = chunk[at : at + self._piece]
                 ms = len(piece) * self._ms_a_byte
-                while self._ledger.unplayed_ms + ms > MAX_UNPLAYED_MS and not self._over:
+                while not self._over and not self._fits(ms):
                     self._mark_tail()
                     self._room = self._loop.create_future()
                     await self._room
@@ -247,15 +248,27 @@ class Outgoing:
                 self._send_audio(piece, ms)
         return True
 
+    def _fits(self, ms: float) -> bool:
+        """Whether the carrier may be sent `ms` more; what it has confirmed is only looked up when it matters."""
+        if ms > self._spare_ms:
+            self._spare_ms = MAX_UNPLAYED_MS - self._ledger.unplayed_ms
+        return ms <= self._spare_ms
+
     def _send_audio(self, audio: bytes, ms: float) -> None:
         unmarked = self._unmarked_ms + ms
         if unmarked > MARK_MS:
             self._mark_tail()
+            if self._over:
+                return
             unmarked = ms
         self._unmarked_ms = unmarked
+        self._spare_ms -= ms
         if self._tail_timer is None:
             self._tail_timer = self._loop.call_later(MARK_MS / 1000, self._tail_due)
-        self._duplex.send_text(self._stream.play(audio, self._loop.time()))
+        # What `AppStream.play` does, without looking up again for each frame what cannot have changed since the start:
+        # the format is the stream's own, and the stream is open, because `end` has not been called.
+        self._ledger.sent(ms, self._now())
+        self._send_text(self._write(audio))
 
     def _tail_due(self) -> None:
         self._tail_timer = None
@@ -270,7 +283,7 @@ class Outgoing:
         self._send_mark(f"{OUR_PREFIX}{self._marked}", heard)
 
     def _send_mark(self, name: str, heard: asyncio.Future[bool] | None) -> None:
-        now = self._loop.time()
+        now = self._now()
         if self._tail_timer is not None:
             self._tail_timer.cancel()
             self._tail_timer = None
@@ -287,6 +300,9 @@ class Outgoing:
             self._on_stuck()
 
     def _expect(self, mark: _Mark) -> None:
+        if self._over:  # the message itself was one too many
+            _tell(mark, heard=False)
+            return
         self._marks.append(mark)
         if self._late_timer is None:
             self._late_timer = self._loop.call_at(mark.deadline, self._late)
@@ -294,7 +310,7 @@ class Outgoing:
     def _late(self) -> None:
         """What the carrier should have answered long ago counts as answered; and then it is not waited for so long."""
         self._late_timer = None
-        now = self._loop.time()
+        now = self._now()
         while self._marks and self._marks[0].deadline <= now:
             mark = self._marks.popleft()
             if mark.name is None:
@@ -335,7 +351,7 @@ class Outgoing:
     def _stop_plays(self) -> None:
         self._clears += 1
         while self._scopes:
-            self._scopes.pop().reschedule(self._loop.time())
+            self._scopes.pop().reschedule(self._now())
 
     def _wake(self) -> None:
         if self._room is not None and not self._room.done():

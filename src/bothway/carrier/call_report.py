@@ -16,8 +16,8 @@ from bothway.carrier.stream_client import StreamClient
 from bothway.carrier.webhook_client import WebhookClient
 from bothway.core.call import CallEvent, DocumentRead, Remark, VerbStarted
 from bothway.core.media import (
+    AudioBegun,
     AudioCleared,
-    AudioPlayed,
     AudioRefused,
     CheckpointPlayed,
     CheckpointQueued,
@@ -41,6 +41,29 @@ __all__ = ["FRAMES_A_SECOND", "CallReport"]
 FRAMES_A_SECOND = 50
 _DELIVERY_SECONDS = 120.0
 
+_BAD_MESSAGE = {
+    "not-json": "json",
+    "no-event": "schema",
+    "wrong-type": "schema",
+    "long-name": "schema",
+    "bad-digit": "schema",
+    "unknown-event": "unknown",
+    "play-stream": "unknown",
+    "twilio-media": "unknown",
+    "twilio-mark": "unknown",
+    "twilio-clear": "unknown",
+    "app-stop": "unknown",
+    "app-hangup": "unknown",
+    "too-big": "size",
+    "bad-base64": "audio",
+    "bad-format": "audio",
+    "odd-bytes": "audio",
+    "one-way": "state",
+    "out-of-order": "state",
+    "binary": "binary",
+}
+"""A mistake's code to the metrics' reason; what is not here is `other`."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,10 +71,12 @@ logger = logging.getLogger(__name__)
 class _Counted:
     """What the last `media` record counted up to."""
 
+    frames: int = 0
     gaps: int = 0
     overruns: int = 0
     slips: int = 0
     sounding: int = 0
+    app_ms: float = 0.0
 
 
 class CallReport:
@@ -146,17 +171,18 @@ class CallReport:
             end_cause.source,
             f": {detail}" if detail else "",
         )
+        now = self._loop.time()
+        params = hangup_params(
+            self._facts,
+            end_cause,
+            start_time=self._facts.session_start,
+            answer_time=self.moment(answered_at) if answered_at is not None else None,
+            end_time=self.moment(now),
+        )
         self._node.metrics.calls_active.dec()
-        self._node.metrics.calls.labels(str(end_cause.code)).inc()
+        self._node.metrics.call_ended(params["CallStatus"], now - answered_at if answered_at is not None else 0.0)
         application = self._application
         if application.hangup_url is not None:
-            params = hangup_params(
-                self._facts,
-                end_cause,
-                start_time=self._facts.session_start,
-                answer_time=self.moment(answered_at) if answered_at is not None else None,
-                end_time=self.moment(self._loop.time()),
-            )
             self.webhooks.call_back("hangup", application.hangup_url, application.hangup_method, params)
 
     async def close(self) -> None:
@@ -187,12 +213,12 @@ class CallReport:
     def media_event(self, event: MediaEvent, client: StreamClient | None) -> None:
         """Something happened to the audio."""
         metrics = self._node.metrics
-        if isinstance(event, AudioPlayed):
-            self.record("play", ms=round(event.ms, 3), queued_ms=round(event.queued_ms, 3))
+        if isinstance(event, AudioBegun):
+            self.record("play", ms=round(event.ms, 3))
         elif isinstance(event, CheckpointQueued):
             self.record("checkpoint", name=event.name, accepted=event.accepted)
         elif isinstance(event, CheckpointPlayed):
-            metrics.checkpoints.inc()
+            metrics.checkpoints("played").inc()
             self.record("played", name=event.name)
             self.stream_status(client, "played", name=event.name)
         elif isinstance(event, AudioCleared):
@@ -200,7 +226,7 @@ class CallReport:
             self.record("cleared", ms=round(event.ms, 3))
             self.stream_status(client, "cleared")
         elif isinstance(event, AudioRefused):
-            metrics.refused_chunks.inc()
+            metrics.playout_refused_chunks.inc()
             self.record("refused", ms=round(event.ms, 3), queued_ms=round(event.queued_ms, 3))
             logger.warning(
                 "call %s: the app sent %.0f ms of audio that its full queue refused", self._facts.call_uuid, event.ms
@@ -212,23 +238,32 @@ class CallReport:
 
     def mistake(self, code: str, text: str) -> None:
         """The app did what the protocol does not have."""
-        self._node.metrics.bad_messages.labels(code).inc()
+        self._node.metrics.bad_message(_BAD_MESSAGE.get(code, code))
         self.record("mistake", code=code, text=text)
         logger.warning("call %s: the app made a mistake (%s): %s", self._facts.call_uuid, code, text)
 
     def count_second(self, media: Media) -> None:
         """One record for each second of media, so that a log stays small however long the call."""
         then = self._counted
-        now = _Counted(media.caller_gaps, media.caller_overruns, media.clock.slips, media.sounding_frames)
+        now = _Counted(
+            media.clock.taken,
+            media.caller_gaps,
+            media.caller_overruns,
+            media.clock.slips,
+            media.sounding_frames,
+            media.app_ms,
+        )
         self._counted = now
-        self._node.metrics.frames.inc(FRAMES_A_SECOND)
-        if now.slips > then.slips:
-            self._node.metrics.slips.inc(now.slips - then.slips)
+        metrics = self._node.metrics
+        metrics.frames_from_caller.inc(now.frames - then.frames)
+        metrics.frames_to_caller.inc(now.frames - then.frames)
+        metrics.frame_slips.inc(now.slips - then.slips)
         playout = media.playout
         self.record(
             "media",
-            frames=media.clock.taken,
+            frames=now.frames,
             sounding=now.sounding - then.sounding,
+            app_ms=round(now.app_ms - then.app_ms),
             gaps=now.gaps - then.gaps,
             overruns=now.overruns - then.overruns,
             slips=now.slips - then.slips,
@@ -253,16 +288,25 @@ class CallReport:
         """A stream is over. Its status callback is another matter: not every end has one."""
         if client.opened_at is not None:
             self._node.metrics.streams_active.dec()
-        if failed:
-            self._node.metrics.streams_dropped.inc()
+        if not failed:
+            self._node.metrics.streams("ended").inc()
+        else:
+            self._node.metrics.streams("failed" if client.opened_at is None else "dropped").inc()
             logger.warning("call %s: the stream failed: %s", self._facts.call_uuid, text)
         for code, count in client.stream.mistakes.items():
             if count > 1:
                 self.record("mistakes", code=code, count=count)
+                for _ in range(count - 1):
+                    self._node.metrics.bad_message(_BAD_MESSAGE.get(code, code))
         self.record("stream_ended", stream_id=client.stream.start.stream_id, text=text, failed=failed)
+
+    def audio_dropped(self, ms: float) -> None:
+        """A stream ended, and with it went audio that was queued: nobody asked for a clear."""
+        self.record("dropped", ms=round(ms, 3))
 
     def stream_refused(self, verb: Stream, text: str) -> None:
         """A `<Stream>` could not be."""
+        self._node.metrics.streams("failed").inc()
         self.record("stream_refused", text=text)
         logger.warning("call %s: %s", self._facts.call_uuid, text)
         word = "invalid_content_type" if verb.content_type and "contentType" in text else "connection_failed"
@@ -283,6 +327,8 @@ class CallReport:
     ) -> None:
         if not verb.status_callback_url:
             return
+        # Another method may be just why the stream was refused.
+        method = verb.status_callback_method if verb.status_callback_method in ("GET", "POST") else "POST"
         form: StatusForm = "documented" if self._node.profile.documented_callbacks else "live"
         now = self._loop.time()
         params = stream_status_params(
@@ -299,10 +345,10 @@ class CallReport:
             callback_method=verb.status_callback_method,
         )
         if params is not None:
-            self.webhooks.call_back("stream", verb.status_callback_url, verb.status_callback_method, params)
+            self.webhooks.call_back("stream", verb.status_callback_url, method, params)
 
     def _evidence_failed(self, name: str, error: OSError) -> None:
-        self._node.metrics.evidence_failures.inc()
+        self._node.metrics.evidence_write_failures.inc()
         logger.error(
             "call %s: %s cannot be written: %s. The call goes on without it", self._facts.call_uuid, name, error
         )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 import secrets
 import ssl
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +37,9 @@ from bothway.speech.voices import offline_voice
 from bothway.wire.leg import LEG_PATH, Dial
 
 __all__ = ["Carrier", "new_account"]
+
+_CUSTOM_HEADER = re.compile(r"(?i:X-PH)-[A-Za-z0-9_-]{1,64}")
+"""What a caller may add to the parameters of its call's webhooks (plivo-protocol.md, 6.2)."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +121,7 @@ class Carrier:
 
     @property
     def calls(self) -> dict[str, LiveCall]:
-        """The calls that live, by id."""
+        """The calls that live, or whose last callbacks are still being delivered, by id."""
         return self._calls
 
     async def __aenter__(self) -> Self:
@@ -130,6 +137,8 @@ class Carrier:
         Raises:
             UsageError: The port cannot be had, or the data folder cannot be written.
         """
+        if self._data is not None:
+            await asyncio.to_thread(self._prepare, self._data)
         if self._http is None:
             self._http = self._own_http = HttpClient(allow_private=self._allow_private)
         self._tasks = Tasks()
@@ -139,7 +148,7 @@ class Carrier:
             account=self.account,
             http=self._http,
             voice=self._voice or offline_voice(),
-            ticker=Ticker(),
+            ticker=Ticker(self.metrics.tick_late_seconds.observe),
             writer=Writer(),
             metrics=self.metrics,
             tasks=self._tasks,
@@ -148,11 +157,25 @@ class Carrier:
             record_audio=self._record_audio,
             allow_private=self._allow_private,
         )
-        if self._data is not None:
-            for call_id in await asyncio.to_thread(recover, self._data):
-                logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
-        await self._server.start()
+        try:
+            await self._server.start()
+        except BaseException:
+            await self._release(self._node)
+            raise
         self.health.ready = True
+
+    def _prepare(self, data: Path) -> None:
+        """See that the data folder can be used, and end the logs of calls that a killed carrier left there."""
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            probe = data / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+            recovered = recover(data)
+        except OSError as error:
+            raise UsageError(f"the data folder {data} cannot be used: {error.strerror or error}") from None
+        for call_id in recovered:
+            logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more calls, let the live ones end within `grace` seconds, and end the others.
@@ -169,30 +192,50 @@ class Carrier:
             call.hangup(cause(5010, "Plivo"), "the carrier was stopped")
         await self._wait_for_calls(10.0)
         await self._server.stop(grace=0.5)
-        self._node.ticker.close()
-        await self._tasks.close(5.0)
-        await self._node.writer.close()
-        await self._node.voice.close()
+        await self._release(self._node)
+
+    async def _release(self, node: Node) -> None:
+        self._node = None
+        node.ticker.close()
+        await node.tasks.close(5.0)
+        await node.writer.close()
+        await node.voice.close()
         if self._own_http is not None:
             await self._own_http.close()
-        self._node = None
 
-    def place(self, leg: Leg, *, from_: str, to: str, application: Application) -> LiveCall:
+    def place(
+        self,
+        leg: Leg,
+        *,
+        from_: str,
+        to: str,
+        application: Application,
+        account: Account | None = None,
+        sip_headers: Mapping[str, str] | None = None,
+    ) -> LiveCall:
         """Start a call of `leg` to what `application` says.
+
+        Args:
+            leg: The caller.
+            from_: Who calls.
+            to: Who is called.
+            application: What happens on the call.
+            account: Whose call it is, if the application belongs to nobody; the carrier's own account otherwise.
+            sip_headers: The `X-PH-…` headers that the call came with.
 
         Raises:
             UsageError: The carrier does not run, or takes no more calls.
         """
         if self._node is None or self._stopping:
             raise UsageError("this carrier takes no calls: it is not running, or is being stopped")
-        account = self.config.account(application.account) if application.account else None
+        owner = self.config.account(application.account) if application.account else account
         call = LiveCall(
             self._node,
             self,
             leg,
-            Party(from_, to),
+            Party(from_, to, sip_headers=tuple((sip_headers or {}).items())),
             application,
-            account or self.account,
+            owner or self.account,
             call_id=self._node.ids.uuid(),
         )
         self._calls[call.call_id] = call
@@ -210,6 +253,10 @@ class Carrier:
         call.hangup(cause(4000, "API Request"))
         return True
 
+    def new_id(self) -> str:
+        """A UUID, for the `api_id` of an answer."""
+        return self._ids.uuid()
+
     def call_ended(self, call: LiveCall) -> None:
         """A call is over and accounted for."""
         self._calls.pop(call.call_id, None)
@@ -223,18 +270,24 @@ class Carrier:
             return Refusal(404, b"the carrier takes WebSocket legs at " + LEG_PATH.encode())
         if self._stopping:
             return Refusal(503, b"the carrier is being stopped")
-        if self.authenticate(request.header("authorization")) is None:
+        account = self.authenticate(request.header("authorization"))
+        if account is None:
             return Refusal(401, b"a leg presents the account's auth id and token by HTTP Basic authentication")
-        return WebSocketLeg(self._dialled)
+        return WebSocketLeg(partial(self._dialled, account))
 
     def authenticate(self, authorization: str | None) -> Account | None:
         """The account that an `Authorization` header presents, or None."""
         return HttpApi.account_of(authorization, (self.account, *self.config.accounts))
 
-    def _dialled(self, leg: WebSocketLeg, dial: Dial) -> None:
-        """A WebSocket leg says whom it calls."""
-        if len(self._calls) >= self.config.limits.calls:
-            leg.refused(f"the carrier has {len(self._calls)} calls, and takes no more")
+    def _dialled(self, account: Account, leg: WebSocketLeg, dial: Dial) -> None:
+        """A WebSocket leg of this account says whom it calls."""
+        live = sum(not call.over for call in self._calls.values())
+        if live >= self.profile.limits.calls:
+            leg.refused(f"the carrier has {live} calls, and takes no more")
+            return
+        strange = [name for name in dial.headers if not _CUSTOM_HEADER.fullmatch(name)]
+        if strange:
+            leg.refused(f"the header {strange[0][:60]!r} is none of a call's: its headers are named X-PH-…")
             return
         if dial.answer_url is not None:
             application = Application("dialled", dial.answer_url, dial.method)
@@ -245,7 +298,14 @@ class Carrier:
                 return
             application = found
         try:
-            self.place(leg, from_=dial.from_ or "anonymous", to=dial.to or "app", application=application)
+            self.place(
+                leg,
+                from_=dial.from_ or "anonymous",
+                to=dial.to or "app",
+                application=application,
+                account=account,
+                sip_headers=dial.headers,
+            )
         except UsageError as error:
             leg.refused(str(error))
 

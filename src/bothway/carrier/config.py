@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -89,40 +91,80 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     """Read and check a configuration file (docs/configuration.md).
 
     Raises:
-        UsageError: It cannot be read, or something in it is wrong; the message names the file and the place.
+        UsageError: It cannot be read, or something in it is wrong; the message names the file and the place, and holds
+            nothing of what stands there, since that may be a token.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {error}") from None
+        raise UsageError(f"{path} is not YAML{_place(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply") from None
     try:
-        config = msgspec.convert(content, Config)
+        config = msgspec.convert({} if content is None else content, Config)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}") from None
-    _check(config, path)
+    for problem in (*_limit_problems(content), *_problems(config)):
+        raise UsageError(f"{path}: {problem}")
     return config
 
 
-def _check(config: Config, path: str | os.PathLike[str]) -> None:
+def _place(error: yaml.YAMLError) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    mark = error.problem_mark
+    return f", at line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _limit_problems(content: object) -> Iterator[str]:
+    """What is wrong with the limits: unlike the rest they are a dataclass, of which a misspelt name goes unnoticed."""
+    given = content.get("limits") if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        return
+    known = {entry.name for entry in dataclasses.fields(Limits)}
+    for name, value in given.items():
+        if name not in known:
+            yield f"limits: there is no limit {name!r}"
+        elif name == "streams_per_call" and value != 1:
+            yield "limits: streams_per_call is 1, and nothing else yet: a call has one stream at a time"
+        elif name == "degraded_percent" and not all(0 < percent <= 100 for percent in value):
+            yield "limits: degraded_percent holds numbers from 1 to 100"
+        elif name != "degraded_percent" and not value > 0:
+            yield f"limits: {name} is a number above zero"
+
+
+def _problems(config: Config) -> Iterator[str]:
+    accounts = [account.auth_id for account in config.accounts]
     names = [application.name for application in config.applications]
     numbers = [bare_number(number.number) for number in config.numbers]
-    for what, found in (("application", names), ("number", numbers)):
+    for what, found in (("account", accounts), ("application", names), ("number", numbers)):
         twice = sorted({name for name in found if found.count(name) > 1})
         if twice:
-            raise UsageError(f"{path}: the {what} {twice[0]} is there more than once")
-    for number in config.numbers:
+            yield f"the {what} {twice[0]} is there more than once"
+    for place, account in enumerate(config.accounts, 1):
+        for field in ("auth_id", "auth_token"):
+            if not getattr(account, field):
+                yield f"{field} of account {place} is empty"
+    for place, number in enumerate(config.numbers, 1):
+        if not bare_number(number.number):
+            yield f"number {place} is empty"
         if number.application not in names:
-            raise UsageError(f"{path}: number {number.number} names the application {number.application!r}, "
-                             f"which is not among them")  # fmt: skip
+            yield f"number {number.number} names the application {number.application!r}, which is not among them"
     for application in config.applications:
-        for field in ("answer_method", "fallback_method", "hangup_method"):
-            if getattr(application, field) not in {"GET", "POST"}:
-                raise UsageError(f"{path}: {field} of application {application.name} is neither GET nor POST")
-        for field in ("answer_url", "fallback_url", "hangup_url"):
-            url = getattr(application, field)
-            if url is not None and not url.startswith(("http://", "https://")):
-                raise UsageError(f"{path}: {field} of application {application.name} is no http or https URL")
-        if application.account is not None and config.account(application.account) is None:
-            raise UsageError(f"{path}: application {application.name} belongs to an account that is not there")
+        yield from _application_problems(application, accounts)
+
+
+def _application_problems(application: Application, accounts: list[str]) -> Iterator[str]:
+    for field in ("answer_method", "fallback_method", "hangup_method"):
+        if getattr(application, field) not in {"GET", "POST"}:
+            yield f"{field} of application {application.name} is neither GET nor POST"
+    for field in ("answer_url", "fallback_url", "hangup_url"):
+        url = getattr(application, field)
+        if url is not None and not url.startswith(("http://", "https://")):
+            yield f"{field} of application {application.name} is no http or https URL"
+    if application.time_limit <= 0:
+        yield f"time_limit of application {application.name} is no number of seconds above zero"
+    if application.account is not None and application.account not in accounts:
+        yield f"application {application.name} belongs to an account that is not there"

@@ -7,6 +7,9 @@ described in docs/evidence.md.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -18,6 +21,7 @@ from bothway.audio.format import AudioFormat
 from bothway.audio.transcode import to_l16
 from bothway.audio.wav import wav_header
 from bothway.carrier.writer import Writer
+from bothway.errors import UsageError
 
 __all__ = ["LOG_NAME", "RECORDING_NAME", "SCHEMA", "Evidence", "OnFailure", "Record", "Recording", "interleaved"]
 
@@ -45,17 +49,24 @@ def interleaved(from_caller: bytes, to_caller: bytes, audio_format: AudioFormat)
 
 
 class _File:
-    """A file that grows on the writer's thread. The first failure closes it, and is reported once."""
+    """A file that grows on the writer's thread. The first failure ends it, and is reported once.
+
+    A job appends, and leaves the file at its end. What a job wrote before it failed is cut off again, so that the file
+    ends where the job before it did.
+    """
 
     def __init__(self, writer: Writer, path: Path, on_failure: OnFailure) -> None:
         self._writer = writer
         self._path = path
         self._on_failure = on_failure
         self._file: BinaryIO | None = None
+        self._begun = False  # the three are used on the writer's thread only
+        self._closed = False
+        self._broken = False
         self.failed = False
 
     def submit(self, job: Callable[[BinaryIO], None]) -> None:
-        """Run `job` on the open file."""
+        """Run `job` on the open file. After `close` the file is opened once more for it."""
         if not self.failed and not self._writer.submit(lambda: self._run(job), self._fail):
             self._fail(OSError("too much is waiting to be written: the disk is too slow"))
 
@@ -65,21 +76,37 @@ class _File:
             self._fail(OSError("too much is waiting to be written: the disk is too slow"))
 
     def _run(self, job: Callable[[BinaryIO], None]) -> None:
-        if self.failed:
+        if self._broken:
             return
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb", buffering=0)
         try:
-            job(self._file)
+            file = self._opened()
+            end = file.tell()
+            try:
+                job(file)
+            except OSError:
+                with contextlib.suppress(OSError):  # the failure that counts is the job's
+                    file.truncate(end)
+                raise
         except OSError:
+            self._broken = True
             self._close()
             raise
+        if self._closed:
+            self._close()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("r+b" if self._begun else "wb", buffering=0)
+            self._file.seek(0, 2)
+            self._begun = True
+        return self._file
 
     def _close(self) -> None:
+        self._closed = True
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            file.close()
 
     def _fail(self, error: OSError) -> None:
         if not self.failed:
@@ -104,6 +131,7 @@ class Recording:
         self._from_caller: list[bytes] = []
         self._to_caller: list[bytes] = []
         self._written = 0  # bytes of samples; used on the writer's thread only
+        self._file.submit(self._begin)
 
     def frame(self, from_caller: bytes, to_caller: bytes) -> None:
         """20 ms of each side."""
@@ -123,16 +151,21 @@ class Recording:
         self._to_caller.clear()
         self._file.submit(lambda file: self._append(file, left, right))
 
+    def _begin(self, file: BinaryIO) -> None:
+        _write_all(file, wav_header(self._format.rate, 2, 0))
+
     def _append(self, file: BinaryIO, left: bytes, right: bytes) -> None:
         stereo = interleaved(left, right, self._format)
-        if not self._written:
-            _write_all(file, wav_header(self._format.rate, 2, 0))
+        try:
+            header = wav_header(self._format.rate, 2, self._written + len(stereo))
+        except UsageError:
+            raise OSError(errno.EFBIG, "a WAV file holds no more than 4 GiB") from None
         _write_all(file, stereo)
-        self._written += len(stereo)
         # The header comes last: at every moment it tells of no more than is there.
         file.seek(0)
-        _write_all(file, wav_header(self._format.rate, 2, self._written))
+        _write_all(file, header)
         file.seek(0, 2)
+        self._written += len(stereo)
 
 
 class Evidence:
@@ -158,7 +191,8 @@ class Evidence:
         self._on_record = on_record
         self._on_failure = on_failure
         self._log = _File(writer, folder / LOG_NAME, on_failure) if folder is not None else None
-        self._lines: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._lines: list[bytes] = []  # made since the last step of the loop
         self.recording: Recording | None = None
 
     def record_audio(self, audio_format: AudioFormat) -> Recording | None:
@@ -176,23 +210,28 @@ class Evidence:
             at: Seconds since the call came in.
             **facts: What is known of it; nothing secret.
         """
-        record = {"event": event, "t_ms": t_ms, "at": round(at, 4), **facts}
+        self.append({"event": event, "t_ms": t_ms, "at": round(at, 4), **facts})
+
+    def append(self, record: Record) -> None:
+        """Add a record that is whole already, such as one that another carrier made."""
         if self._on_record is not None:
             self._on_record(record)
         if self._log is not None:
-            first = not self._lines
+            if not self._lines:
+                self._loop.call_soon(self._write_lines)
             self._lines.append(msgspec.json.encode(record))
-            if first:
-                self._log.submit(self._write_lines)
 
     def close(self) -> None:
-        """No record follows."""
+        """No record follows, but for one that tells of a failure to write the last of these."""
         if self.recording is not None:
             self.recording.close()
         if self._log is not None:
+            self._write_lines()
             self._log.close()
 
-    def _write_lines(self, file: BinaryIO) -> None:
-        """On the writer's thread: every line made since the last time, so that a burst is one write."""
-        lines, self._lines = self._lines, []
-        _write_all(file, b"\n".join(lines) + b"\n")
+    def _write_lines(self) -> None:
+        """A burst of lines is one write."""
+        if self._lines and self._log is not None:
+            content = b"\n".join(self._lines) + b"\n"
+            self._lines.clear()
+            self._log.submit(lambda file: _write_all(file, content))

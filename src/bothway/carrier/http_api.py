@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import re
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,10 @@ from typing import Protocol
 import msgspec
 
 from bothway.carrier.config import Account
+from bothway.runtime.duplex_asgi import Receive, Send
 from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
-from bothway.runtime.server import Receive, Scope, Send, read_body
+from bothway.runtime.server import Scope, read_body
 
 __all__ = ["ApiOwner", "HttpApi"]
 
@@ -32,6 +32,9 @@ class ApiOwner(Protocol):
 
     def hangup(self, call_id: str, account: Account) -> bool:
         """End a call of this account."""
+
+    def new_id(self) -> str:
+        """A UUID, for the `api_id` of an answer."""
 
 
 class HttpApi:
@@ -52,7 +55,7 @@ class HttpApi:
             return None
         try:
             auth_id, _, token = base64.b64decode(credentials, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8 in it
             return None
         for account in accounts:
             if account.auth_id == auth_id and hmac.compare_digest(account.auth_token.encode(), token.encode()):
@@ -63,7 +66,7 @@ class HttpApi:
         """Answer one request."""
         path, method = scope["path"], scope["method"]
         if path in ("/healthz", "/readyz"):
-            status, body = self._owner.health.live() if path == "/healthz" else self._owner.health.readiness()
+            status, body = self._owner.health.liveness() if path == "/healthz" else self._owner.health.readiness()
             await _answer(send, status, body)
         elif path == "/metrics":
             content, content_type = self._owner.metrics.render()
@@ -77,23 +80,22 @@ class HttpApi:
     async def _rest(self, path: str, method: str, authorization: str | None, send: Send) -> None:
         account = self._owner.authenticate(authorization)
         if account is None:
-            await _answer(
-                send, 401, _error("authentication failed"), extra=((b"www-authenticate", b'Basic realm="api"'),)
-            )
+            challenge = (b"www-authenticate", b'Basic realm="api"')
+            await _answer(send, 401, self._error("authentication failed"), extra=(challenge,))
             return
         found = _CALL.match(path)
         if found is None or found["auth_id"] != account.auth_id:
-            await _answer(send, 404, _error("not found"))
+            await _answer(send, 404, self._error("not found"))
         elif method != "DELETE":
-            await _answer(send, 405, _error("method not allowed"), extra=((b"allow", b"DELETE"),))
+            await _answer(send, 405, self._error("method not allowed"), extra=((b"allow", b"DELETE"),))
         elif self._owner.hangup(found["call_id"], account):
             await _answer(send, 204, b"")
         else:
-            await _answer(send, 404, _error("call not found, or it has ended"))
+            await _answer(send, 404, self._error("call not found, or it has ended"))
 
-
-def _error(text: str) -> bytes:
-    return msgspec.json.encode({"error": text})
+    def _error(self, text: str) -> bytes:
+        """The body of an error (plivo-protocol.md, 5.1)."""
+        return msgspec.json.encode({"api_id": self._owner.new_id(), "error": text})
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import zlib
+from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,9 +32,9 @@ from bothway.core.execution import (
     StopPrompt,
     cause,
 )
-from bothway.core.media import Media, PromptPlayed
+from bothway.core.media import AudioCleared, Media, PromptPlayed
 from bothway.core.stream import CarrierStream
-from bothway.errors import BothwayError, PeerError, UsageError
+from bothway.errors import BothwayError, UsageError
 from bothway.runtime.driver import Driver
 from bothway.wire.callxml import Stream
 from bothway.wire.content_type import parse_stream_content_type
@@ -63,11 +64,13 @@ class Party:
         from_: Who placed the call.
         to: Who was called.
         direction: `inbound` when it came from outside.
+        sip_headers: `X-PH-…` headers that the call came with, by name.
     """
 
     from_: str
     to: str
     direction: Literal["inbound", "outbound"] = "inbound"
+    sip_headers: tuple[tuple[str, str], ...] = ()
 
 
 class LiveCall:
@@ -110,6 +113,7 @@ class LiveCall:
             auth_id=account.auth_id,
             session_start=_utc(self._epoch + born),
             bill_rate=node.price_per_minute,
+            sip_headers=party.sip_headers,
         )
         self._report = CallReport(node, leg, self._facts, application, account, born=born, epoch=self._epoch)
         self._core = Call(application.plan(), node.profile)
@@ -209,6 +213,8 @@ class LiveCall:
         if self._attached is not None:
             self._attached.send_media(media.to_send())
         self._note(media)
+        if self.over:
+            return  # a stream that was dropped, or a prompt that was heard, ended it
         if media.clock.taken >= self._next_second:
             self._next_second = media.clock.taken + FRAMES_A_SECOND
             self._report.count_second(media)
@@ -221,7 +227,7 @@ class LiveCall:
 
     def _obey(self, command: Command) -> None:
         if isinstance(command, Fetch):
-            self._fetch = self._node.tasks.spawn(self._get_document(command), f"document of {self.call_id}")
+            self._fetch = self._spawn(self._get_document(command), f"document of {self.call_id}")
         elif isinstance(command, Answer):
             start = self._node.ticker.join(self.tick, self.tick_failed)
             self._media = Media(self.leg.format, start=start, playout_seconds=self._node.profile.limits.playout_seconds)
@@ -235,22 +241,34 @@ class LiveCall:
             self._stream_failed = True
             self._report.stream_refused(command.verb, command.reason)
         elif isinstance(command, Prompt):
-            self._prompt = self._node.tasks.spawn(self._play_prompt(command), f"prompt of {self.call_id}")
+            self._prompt = self._spawn(self._play_prompt(command), f"prompt of {self.call_id}")
         elif isinstance(command, StopPrompt):
             self._stop_prompt()
         elif isinstance(command, End):
             self._end(command)
 
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        return self._node.tasks.spawn(self._guarded(work), name)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """The outermost edge of this call's tasks: a fault of the carrier's in one of them ends this call alone."""
+        try:
+            await work
+        except Exception as error:
+            logger.exception("call %s: a task failed", self.call_id)
+            self.hangup(cause(5010, "Error"), f"a fault in the carrier: {type(error).__name__}")
+
     async def _get_document(self, fetch: Fetch) -> None:
         kind = fetch.kind.word
         if fetch.kind is DocumentKind.REDIRECT:
-            params = standard_params(self._facts, event="Redirect", status="in-progress")
+            status = "in-progress" if self._core.answered else "ringing"
+            params = standard_params(self._facts, event="Redirect", status=status)
         else:
             params = answer_params(self._facts)
         began = self._loop.time()
         try:
             body = await self._report.webhooks.fetch(kind, fetch.url, fetch.method, params)
-        except PeerError as error:
+        except BothwayError as error:
             self._report.record("document_failed", kind=kind, text=str(error))
             self._core.receive_failure(fetch.fetch_id, str(error), self._loop.time())
         else:
@@ -324,9 +342,11 @@ class LiveCall:
         self._stop_prompt()
         ran_to_end = end.cause.code in _RAN_TO_END and not self._stream_failed
         self._report.ended(end.cause, end.detail, answered_at=self._core.answered_at, ran_to_end=ran_to_end)
-        self.leg.ended(end.cause, end.detail, ran_to_end=ran_to_end)
         self._driver.close()
         self._node.tasks.spawn(self._close(), f"end of {self.call_id}")
+        self.leg.ended(
+            end.cause, end.detail, ran_to_end=ran_to_end
+        )  # last: whatever it does, the call is accounted for
 
     async def _close(self) -> None:
         try:
@@ -338,8 +358,11 @@ class LiveCall:
         self._streams.pop(client.index, None)
         if self._attached is client:
             if self._media is not None:
-                self._media.detach()
                 self._note(self._media)
+                self._media.detach()
+                for event in self._media.events():
+                    if isinstance(event, AudioCleared):
+                        self._report.audio_dropped(event.ms)
             self._attached = None
         self._report.stream_ended(client, text, failed=failed)
 
@@ -351,14 +374,17 @@ class LiveCall:
         self._note(media)
 
     def _note(self, media: Media) -> None:
+        prompts = []
         for event in media.events():
             if isinstance(event, PromptPlayed):
-                self._core.receive_prompt_end(event.prompt_id, self._loop.time())
-                self._driver.after_input()
+                prompts.append(event.prompt_id)
                 continue
             self._report.media_event(event, self._attached)
             if isinstance(event, SendDtmf):
                 self.leg.send_digits(event.digits)
+        for prompt_id in prompts:  # last, because the document may go on, and end the call
+            self._core.receive_prompt_end(prompt_id, self._loop.time())
+            self._driver.after_input()
 
 
 def _tracks(verb: Stream) -> tuple[str, ...]:

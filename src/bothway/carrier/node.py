@@ -14,13 +14,34 @@ from bothway.carrier.ticker import Ticker
 from bothway.carrier.writer import Writer
 from bothway.core.profile import Profile
 from bothway.errors import PeerError
-from bothway.runtime.http import HttpRequester, is_public
+from bothway.runtime.http import FetchError, FetchReason, HttpRequester, is_public
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.tasks import Tasks
 from bothway.speech.protocols import TextToSpeech
 from bothway.wire.signature import Nonces
 
-__all__ = ["Ids", "Node"]
+__all__ = ["Ids", "Node", "PrivateAddressError", "fetch_outcome"]
+
+
+class PrivateAddressError(PeerError):
+    """A stream's host is in a private network, and streams may not go there. To try again would be in vain."""
+
+
+_OUTCOMES: dict[FetchReason, str] = {
+    "connect": "unreachable",
+    "timeout": "timeout",
+    "status": "status",
+    "redirects": "invalid",
+    "private": "refused",
+    "too-large": "invalid",
+    "invalid-url": "refused",
+    "broken": "invalid",
+}
+
+
+def fetch_outcome(error: FetchError) -> str:
+    """The metrics' word for a request that failed."""
+    return _OUTCOMES[error.reason]
 
 
 class Ids:
@@ -82,7 +103,8 @@ class Node:
         """Refuse to open a stream into a private network, unless that is allowed.
 
         Raises:
-            PeerError: It is one.
+            PrivateAddressError: It is one.
         """
-        if not self.allow_private and not is_public(ipaddress.ip_address(ip)):
-            raise PeerError("the stream's address is in a private network, where streams may not go")
+        # An IPv6 address may carry the name of an interface behind a percent sign: no such address is public.
+        if not self.allow_private and ("%" in ip or not is_public(ipaddress.ip_address(ip))):
+            raise PrivateAddressError("the stream's address is in a private network, where streams may not go")

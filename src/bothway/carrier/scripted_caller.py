@@ -13,7 +13,7 @@ from math import ceil
 from typing import Literal, TypeAlias
 
 from bothway.audio.format import FRAME_MS, AudioFormat
-from bothway.audio.level import START_MS, STOP_MS, SpeechGate
+from bothway.audio.level import START_MS, STOP_MS, THRESHOLD_DBFS, SpeechGate, rms_dbfs
 from bothway.audio.transcode import to_l16
 from bothway.carrier.script import HangUp, Hear, Interrupt, Play, Press, Say, Script, Step, Wait
 from bothway.errors import UsageError
@@ -120,6 +120,7 @@ class ScriptedCaller:
         self._events: list[CallerEvent] = []
         self._heard = 0  # frames
         self._gate = SpeechGate()
+        self._last_l16 = b""
         self._began_ms = 0  # of the app's utterance, while the gate is open
         self._quiet_since_ms = 0  # of the app, while it is closed
         self._spoke_until_ms = 0  # the caller
@@ -156,10 +157,10 @@ class ScriptedCaller:
         """The app pressed these keys towards the caller."""
         self._note(self.heard_ms, "heard_digits", digits)
 
-    def call_ended(self) -> None:
-        """The other end hung up, or confirms that the caller did: `outcome` is decided now."""
+    def call_ended(self) -> Outcome:
+        """The other end hung up, or confirms that the caller did: this is how it went."""
         if self.outcome is not None:
-            return
+            return self.outcome
         self._note(self.heard_ms, "ended")
         left = self._script.steps[self._step :]
         if left and isinstance(left[0], Hear) and left[0].until == "silence" and self._app_spoke:
@@ -168,6 +169,7 @@ class ScriptedCaller:
             self.outcome = Outcome(ok=True)
         else:
             self.outcome = Outcome(ok=False, reason=f"the call ended during {self._where()}")
+        return self.outcome
 
     def events(self) -> list[CallerEvent]:
         """What happened since the last call of this."""
@@ -178,7 +180,8 @@ class ScriptedCaller:
 
     def _listen(self, frame: bytes) -> None:
         was_sounding = self._gate.sounding
-        sounding = self._gate.feed(to_l16(frame, self.format.encoding))
+        self._last_l16 = to_l16(frame, self.format.encoding)
+        sounding = self._gate.feed(self._last_l16)
         if sounding:
             self._app_spoke = True
         if sounding and not was_sounding:
@@ -190,13 +193,19 @@ class ScriptedCaller:
 
     def _heard_enough(self, step: Hear | Interrupt) -> bool:
         if isinstance(step, Interrupt):
-            return self._gate.sounding and self.heard_ms - self._began_ms >= step.after_ms
+            return self._speaks_for(step.after_ms)
         if step.until == "speech":
-            return self._gate.sounding and self.heard_ms - self._began_ms >= step.for_ms
+            return self._speaks_for(step.for_ms)
         if step.until == "silence":
             quiet_ms = self.heard_ms - self._quiet_since_ms
             return self._app_spoke and not self._gate.sounding and quiet_ms >= step.for_ms
         return False
+
+    def _speaks_for(self, ms: int) -> bool:
+        """Whether the app has been speaking for so long, and not just stopped: the gate closes late."""
+        if not self._gate.sounding or self.heard_ms - self._began_ms < ms:
+            return False
+        return rms_dbfs(self._last_l16) >= THRESHOLD_DBFS
 
     def _broken_rule(self) -> str:
         """Which rule ends the call now, if one does."""
@@ -250,16 +259,16 @@ class ScriptedCaller:
             yield self._quiet
 
     def _await_app(self, step: Hear | Interrupt) -> Generator[Turn, None, bool]:
-        """Wait until the app did what `step` asks for; says whether it did, if the script goes on without it."""
+        """Wait until the app did what `step` asks for; gives whether it did."""
         deadline_ms = self.heard_ms + step.within_ms
         while not self._heard_enough(step):
             if self.heard_ms >= deadline_ms:
                 reason = f"{self._where()} timed out"
                 self._note(self._now_ms, "timed_out", reason)
-                if self._script.on_timeout == "continue":
-                    return False
-                self.outcome = Outcome(ok=False, reason=reason)
-                yield self._hang_up()
+                if self._script.on_timeout == "fail":
+                    self.outcome = Outcome(ok=False, reason=reason)
+                    yield self._hang_up()
+                return False
             yield self._quiet
         return True
 

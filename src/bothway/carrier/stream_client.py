@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bothway.carrier.config import Account
-from bothway.carrier.node import Node
+from bothway.carrier.node import Node, PrivateAddressError
 from bothway.core.stream import CarrierStream, State
 from bothway.errors import PeerError, UsageError
 from bothway.runtime.duplex import CloseCode, Duplex
@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.5
 """The pause before the second try; the third waits twice as long. No source tells the live system's (section 2.10)."""
 
 SEND_BUFFER = 16 * 1024
-"""Bytes that the kernel may hold for a slow reader: under two seconds of audio, so that the rest is seen and counted."""
+"""Bytes that the kernel may hold for a slow reader: about a second of audio, so that the rest is seen and counted."""
 
 _SLOW_CHECK_FRAMES = 25  # twice a second
 
@@ -111,7 +111,8 @@ class StreamClient:
             duplex.send_text(message)
         self._frames += 1
         if self._frames % _SLOW_CHECK_FRAMES == 1 and messages:
-            self._bytes_a_second = len(messages[0]) * 50.0 * len(self.stream.start.tracks)
+            # The longest is a media message: what else is said in a tick is shorter.
+            self._bytes_a_second = max(map(len, messages)) * 50.0 * len(self.stream.start.tracks)
         if self._frames % _SLOW_CHECK_FRAMES == 0:
             self._check_backlog(duplex)
 
@@ -120,7 +121,8 @@ class StreamClient:
         if self._ended:
             return
         self._ended = True
-        self._opening.cancel()
+        if self._duplex is None:
+            self._opening.cancel()
         self.stream.stop(reason, say_so=self._node.profile.stop_message)
         self.flush()
         if self._duplex is not None:
@@ -160,45 +162,60 @@ class StreamClient:
         elif code == CloseCode.DIED:
             self._end(StreamEnd(failed=True, word="connection_failed", text=f"the app's socket died{said}"))
         elif code == CloseCode.TOO_BIG:
-            self._end(
-                StreamEnd(failed=True, word="buffer_overflow", text=f"the app's {reason or 'message is too big'}")
-            )
+            text = f"the app's {reason or 'message is too big'}"
+            if not self._ended:
+                self._owner.stream_mistake(self, "too-big", text)
+            self._end(StreamEnd(failed=True, word="buffer_overflow", text=text))
         else:
             self._end(StreamEnd(failed=True, word="connection_failed", text=f"the stream closed with {code}{said}"))
 
     async def _open(self) -> None:
+        try:
+            end = await self._connected()
+        except Exception as error:  # the task's outermost edge: a stream that never ends would hold its call for ever
+            logger.exception("a stream could not be opened")
+            end = StreamEnd(True, "connection_failed", f"a fault in the carrier: {type(error).__name__}")
+        if end is not None:
+            self._end(end)
+
+    async def _connected(self) -> StreamEnd | None:
+        """Connect; gives how the last try failed, or None when the socket is open."""
         limits = self._node.profile.limits
-        end = StreamEnd(failed=True, word="connection_failed", text="the stream was never tried")
         for attempt in range(1, limits.connect_tries + 1):
-            nonce = self._node.ids.nonce()
-            every = self._node.profile.signs_every_form
-            signature = upgrade_signature_header(self.verb.url, nonce, self._account.auth_token, every_form=every)
-            headers = (
-                ("User-Agent", "Plivo"),
-                ("X-Plivo-Signature-V3", signature),
-                ("X-Plivo-Signature-Ma-V3", signature),
-                ("X-Plivo-Signature-V3-Nonce", nonce),
-            )
             try:
-                await connect(
-                    self.verb.url,
-                    self,
-                    headers=headers,
-                    timeout=limits.connect_seconds,
-                    check_address=self._node.check_address,
-                    send_buffer=SEND_BUFFER,
-                )
+                await self._connect()
             except UpgradeRefusedError as error:
                 refused = error.status in (401, 403)
                 end = StreamEnd(True, "authentication_failed" if refused else "connection_failed", str(error))
-            except (PeerError, UsageError) as error:
+            except (PrivateAddressError, UsageError) as error:
+                return StreamEnd(True, "connection_failed", str(error))  # it would be the same the next time
+            except PeerError as error:
                 end = StreamEnd(True, "connection_failed", str(error))
             else:
-                return
+                return None
             logger.info("try %d of a stream: %s", attempt, end.text)
             if attempt < limits.connect_tries:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
-        self._end(StreamEnd(True, end.word, f"{end.text} (tried {limits.connect_tries} times)"))
+        return StreamEnd(True, end.word, f"{end.text} (tried {limits.connect_tries} times)")
+
+    async def _connect(self) -> None:
+        nonce = self._node.ids.nonce()
+        every = self._node.profile.signs_every_form
+        signature = upgrade_signature_header(self.verb.url, nonce, self._account.auth_token, every_form=every)
+        headers = (
+            ("User-Agent", "Plivo"),
+            ("X-Plivo-Signature-V3", signature),
+            ("X-Plivo-Signature-Ma-V3", signature),
+            ("X-Plivo-Signature-V3-Nonce", nonce),
+        )
+        await connect(
+            self.verb.url,
+            self,
+            headers=headers,
+            timeout=self._node.profile.limits.connect_seconds,
+            check_address=self._node.check_address,
+            send_buffer=SEND_BUFFER,
+        )
 
     def _check_backlog(self, duplex: Duplex) -> None:
         unsent = duplex.unsent_bytes

@@ -25,22 +25,28 @@ Tick: TypeAlias = Callable[[float], None]
 """Called with the time, every 20 ms."""
 
 OnFailure: TypeAlias = Callable[[BaseException], None]
+"""Called with what a `Tick` raised."""
 
 
 class Ticker:
     """Ticks its members until they leave. It wakes only while it has members.
+
+    Args:
+        on_wake: Told at every wake-up how late it was, in seconds.
 
     Attributes:
         lateness: How late the last wake-up was, in seconds.
         worst_lateness: How late the latest was, since `take_worst`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_wake: Callable[[float], None] | None = None) -> None:
+        self._on_wake = on_wake
         self._loop = asyncio.get_running_loop()
         self._phases: list[dict[Tick, OnFailure]] = [{} for _ in range(PHASES)]
         self._start = self._loop.time()
         self._step = 0  # the next to be done
         self._timer: asyncio.TimerHandle | None = None
+        self._waking = False
         self.lateness = 0.0
         self.worst_lateness = 0.0
 
@@ -55,7 +61,7 @@ class Ticker:
             tick: Called with the time at which it is due, or later if the ticker is late.
             on_failure: Called if `tick` raises; the member has left by then.
         """
-        if self._timer is None:
+        if self._timer is None and not self._waking:
             self._step = int((self._loop.time() - self._start) / STEP_SECONDS) + 1
             self._arm()
         phase = min(range(PHASES), key=lambda index: (len(self._phases[index]), (index - self._step) % PHASES))
@@ -90,11 +96,16 @@ class Ticker:
         now = max(self._loop.time(), due)  # a timer may fire early by the clock's resolution
         self.lateness = now - due
         self.worst_lateness = max(self.worst_lateness, self.lateness)
+        if self._on_wake is not None:
+            self._on_wake(self.lateness)
         last = max(self._step, int((now - self._start) / STEP_SECONDS))
+        first = max(self._step, last - PHASES + 1)
+        self._step = last + 1  # from here on: who joins during a tick is ticked from the next step on
+        self._waking = True
         # However late: each phase once, the longest-waiting first.
-        for step in range(max(self._step, last - PHASES + 1), last + 1):
+        for step in range(first, last + 1):
             self._tick_phase(self._phases[step % PHASES], now)
-        self._step = last + 1
+        self._waking = False
         if any(self._phases):
             self._arm()
 
@@ -107,4 +118,10 @@ class Ticker:
             except Exception as error:
                 phase.pop(tick, None)
                 logger.exception("a member of the ticker failed and was taken off it")
-                on_failure(error)
+                self._tell(on_failure, error)
+
+    def _tell(self, on_failure: OnFailure, error: BaseException) -> None:
+        try:
+            on_failure(error)
+        except Exception:
+            logger.exception("a member of the ticker failed, and failed again when it was told")

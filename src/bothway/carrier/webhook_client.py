@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bothway.carrier.config import Account
-from bothway.carrier.node import Node
-from bothway.errors import PeerError
-from bothway.runtime.http import FetchPolicy, redacted
+from bothway.carrier.node import Node, fetch_outcome
+from bothway.errors import BothwayError, PeerError
+from bothway.runtime.http import FetchError, FetchPolicy, redacted
 from bothway.wire.signature import webhook_headers
 
 __all__ = ["ANSWER_SECONDS", "MAX_CALLBACKS", "WebhookClient"]
@@ -22,7 +23,9 @@ MAX_BODY = 1024 * 1024
 """Bytes read of any answer: more than a document may have, so that the parser can say how long it is."""
 
 MAX_CALLBACKS = 1_000
-"""Callbacks of one call that may wait: a caller of a slow URL loses the newest, and the log says so."""
+"""Callbacks of one call that may wait for one server: a slow one loses the newest, and the log says so."""
+
+_METRICS_KIND = {"answer": "answer", "fallback": "answer", "redirect": "action"}
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,10 @@ class _Callback:
 
 
 class WebhookClient:
-    """Requests of one call. Callbacks are delivered one after another, in the order in which they were made.
+    """Requests of one call.
+
+    Callbacks to one server are delivered one after another, in the order in which they were made. Those to different
+    servers do not wait for each other: a dead status URL must not hold up the report of the call's end.
 
     Args:
         node: Has the HTTP client, the nonces and the counters.
@@ -48,75 +54,97 @@ class WebhookClient:
     """
 
     def __init__(self, node: Node, account: Account, report: Report) -> None:
+        self._loop = asyncio.get_running_loop()
         self._node = node
         self._account = account
         self._report = report
-        self._callbacks: asyncio.Queue[_Callback | None] = asyncio.Queue(MAX_CALLBACKS + 1)
-        self._delivery: asyncio.Task[None] | None = None
+        self._queues: dict[str, asyncio.Queue[_Callback | None]] = {}  # by server
+        self._deliveries: list[asyncio.Task[None]] = []
 
     async def fetch(self, kind: str, url: str, method: str, params: Mapping[str, str]) -> bytes:
         """A document.
 
+        Args:
+            kind: `answer`, `fallback` or `redirect`.
+            url: Where, with its delivery policy.
+            method: `GET` or `POST`.
+            params: What it is told of the call.
+
         Raises:
             PeerError: It cannot be had; the message says why.
+            UsageError: The URL cannot be signed, or the method is another one.
         """
+        began, outcome = self._loop.time(), "invalid"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 response = await self._node.http.request(
-                    method,
-                    url,
-                    form=params,
-                    policy=FetchPolicy.parse(url),
-                    max_body=MAX_BODY,
-                    sign=self._sign,
+                    method, url, form=params, policy=FetchPolicy.parse(url), max_body=MAX_BODY, sign=self._sign
                 )
+            outcome = "ok"
         except TimeoutError:
-            self._count(kind, "timeout")
+            outcome = "timeout"
             raise PeerError(f"{redacted(url)} gave no document within {ANSWER_SECONDS:g} s") from None
-        except PeerError:
-            self._count(kind, "failed")
+        except FetchError as error:
+            outcome = fetch_outcome(error)
             raise
-        self._count(kind, "ok")
+        finally:
+            self._node.metrics.fetched(_METRICS_KIND.get(kind, "other"), outcome, self._loop.time() - began)
         return response.body
 
     def call_back(self, kind: str, url: str, method: str, params: Mapping[str, str]) -> None:
-        """Deliver a callback after those before it. Nothing waits for it."""
-        if self._delivery is None:
-            self._delivery = self._node.tasks.spawn(self._deliver(), "callbacks")
-        if self._callbacks.qsize() >= MAX_CALLBACKS:
+        """Deliver a callback after those before it to the same server. Nothing waits for it.
+
+        Args:
+            kind: `hangup`, or `stream` for a stream's status callback. Beyond `MAX_CALLBACKS` waiting ones, only the
+                former is still taken.
+            url: Where, with its delivery policy.
+            method: `GET` or `POST`.
+            params: What it is told.
+        """
+        server = _server(url)
+        queue = self._queues.get(server)
+        if queue is None:
+            queue = self._queues[server] = asyncio.Queue()
+            self._deliveries.append(self._node.tasks.spawn(self._deliver(queue), "callbacks"))
+        if queue.qsize() >= MAX_CALLBACKS and kind != "hangup":
             self._report("callback", kind=kind, url=redacted(url), error="too many callbacks are waiting: dropped")
             return
-        self._callbacks.put_nowait(_Callback(kind, url, method, params))
+        queue.put_nowait(_Callback(kind, url, method, params))
 
     async def close(self) -> None:
         """Wait until every callback was delivered, or has failed."""
-        if self._delivery is not None:
-            self._callbacks.put_nowait(None)
-            await self._delivery
+        for queue in self._queues.values():
+            queue.put_nowait(None)
+        await asyncio.gather(*self._deliveries)
 
-    async def _deliver(self) -> None:
-        while (callback := await self._callbacks.get()) is not None:
+    async def _deliver(self, queue: asyncio.Queue[_Callback | None]) -> None:
+        while (callback := await queue.get()) is not None:
             facts = {"kind": callback.kind, "url": redacted(callback.url), "what": callback.params.get("Event", "")}
             try:
                 response = await self._node.http.request(
                     callback.method,
                     callback.url,
                     form=callback.params,
-                    policy=FetchPolicy.parse(callback.url),
+                    # A stream's status callback has no policy of its own (plivo-protocol.md, 6.8).
+                    policy=FetchPolicy() if callback.kind == "stream" else FetchPolicy.parse(callback.url),
                     max_body=MAX_BODY,
                     sign=self._sign,
                 )
-            except PeerError as error:
-                self._count(callback.kind, "failed")
+            except BothwayError as error:
+                self._node.metrics.callbacks("abandoned").inc()
                 logger.warning("a %s callback failed: %s", callback.kind, error)
                 self._report("callback", **facts, error=str(error))
             else:
-                self._count(callback.kind, "ok")
+                self._node.metrics.callbacks("delivered").inc()
                 self._report("callback", **facts, status=response.status)
 
     def _sign(self, method: str, url: str, form: Mapping[str, str]) -> Mapping[str, str]:
         token = self._account.auth_token
         return webhook_headers(method, url, form or None, token, token, self._node.ids.nonces())
 
-    def _count(self, kind: str, outcome: str) -> None:
-        self._node.metrics.fetch(kind, outcome)
+
+def _server(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""  # no URL: it fails by itself

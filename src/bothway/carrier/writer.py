@@ -40,14 +40,13 @@ class Writer:
     async def drained(self) -> None:
         """Wait until every job submitted so far has run."""
         done = asyncio.Event()
-        while not self.submit(lambda: self._tell(done.set), lambda _: None):
-            await asyncio.sleep(0.01)
+        # The queue may be full: a thread waits for room in it, and not the loop.
+        await asyncio.to_thread(self._jobs.put, (lambda: self._tell(done.set), lambda _: None))
         await done.wait()
 
     async def close(self) -> None:
         """Run what was submitted, and end the thread."""
-        await self.drained()
-        self._jobs.put_nowait(None)
+        await asyncio.to_thread(self._jobs.put, None)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:

@@ -22,8 +22,8 @@ from bothway.wire.stream import Checkpoint, ClearAudio, Mistake, PlayAudio, Send
 
 __all__ = [
     "LEG_QUEUE_FRAMES",
+    "AudioBegun",
     "AudioCleared",
-    "AudioPlayed",
     "AudioRefused",
     "CheckpointPlayed",
     "CheckpointQueued",
@@ -42,11 +42,10 @@ PROMPT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class AudioPlayed:
-    """The app queued audio: `ms` of it, after which `queued_ms` wait."""
+class AudioBegun:
+    """The app queued audio, `ms` of it, and nothing of it was queued or sounding before. More may follow unremarked."""
 
     ms: float
-    queued_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class StreamMistake:
 
 
 MediaEvent: TypeAlias = (
-    AudioPlayed | AudioRefused | AudioCleared | CheckpointQueued | CheckpointPlayed
+    AudioBegun | AudioRefused | AudioCleared | CheckpointQueued | CheckpointPlayed
     | PromptPlayed | StreamMistake | SendDtmf
 )  # fmt: skip
 
@@ -165,6 +164,7 @@ class Media:
         caller_gaps: Ticks at which the leg had no frame of the caller, since its first.
         caller_overruns: Frames of the caller dropped because too many waited.
         sounding_frames: Frames given to the leg that were not silence.
+        app_ms: Audio that the app queued, in milliseconds.
     """
 
     def __init__(self, leg_format: AudioFormat, *, start: float, playout_seconds: float) -> None:
@@ -174,6 +174,7 @@ class Media:
         self.caller_gaps = 0
         self.caller_overruns = 0
         self.sounding_frames = 0
+        self.app_ms = 0.0
         self._playout_seconds = playout_seconds
         self._prompts = Playout(leg_format, cap_seconds=PROMPT_SECONDS)
         self._path: _StreamPath | None = None
@@ -244,8 +245,13 @@ class Media:
         for event in path.stream.events():
             if isinstance(event, PlayAudio):
                 ms = (event.format or path.stream.start.format).duration_ms(len(event.payload))
-                kind = AudioPlayed if path.play(event) else AudioRefused
-                self._events.append(kind(ms, path.playout.queued_ms))
+                was_idle = path.playout.idle
+                if not path.play(event):
+                    self._events.append(AudioRefused(ms, path.playout.queued_ms))
+                    continue
+                self.app_ms += ms
+                if was_idle and not path.playout.idle:
+                    self._events.append(AudioBegun(ms))
             elif isinstance(event, Checkpoint):
                 self._events.append(CheckpointQueued(event.name, path.playout.checkpoint(event.name, now)))
                 self._pass_checkpoints(path)

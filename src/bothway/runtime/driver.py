@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Driver", "Machine"]
@@ -17,11 +17,11 @@ Event = TypeVar("Event")
 class Machine(Protocol[Command_co, Event_co]):
     """What every timed machine of the core offers its shell."""
 
-    def to_send(self) -> list[Command_co]:  # type: ignore[misc]  # a list that is handed over is as good as covariant
+    def to_send(self) -> Sequence[Command_co]:
         """Commands since the last call."""
         ...
 
-    def events(self) -> list[Event_co]:  # type: ignore[misc]  # a list that is handed over is as good as covariant
+    def events(self) -> Sequence[Event_co]:
         """Events since the last call."""
         ...
 

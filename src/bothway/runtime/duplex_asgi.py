@@ -26,7 +26,7 @@ from bothway.runtime.duplex import (
     over_limit,
 )
 
-__all__ = ["MAX_UNSENT", "AsgiDuplex", "serve_asgi"]
+__all__ = ["MAX_UNSENT", "AsgiDuplex", "Message", "Receive", "Send", "serve_asgi"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,13 @@ MAX_UNSENT = 8 * 1024 * 1024
 """Bytes that may wait for a slow reader before the WebSocket is dropped."""
 
 Message: TypeAlias = MutableMapping[str, Any]
+"""One ASGI event, either way."""
+
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+"""ASGI's `receive`."""
+
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+"""ASGI's `send`."""
 
 
 async def serve_asgi(

@@ -246,6 +246,8 @@ class PicowsDuplex(WSListener):
         code = struct.unpack_from("!H", payload)[0] if payload else CloseCode.NO_CODE
         reason = payload[2:].decode()
         self._steady = False
+        if self._verdict is None and self._transport.is_close_frame_sent:
+            self._verdict = self._picows_verdict()  # picows closed first, and the peer answers that
         if self._verdict is None:
             self._verdict = (int(code), reason)
             self._send_close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code, reason)

@@ -41,6 +41,7 @@ from bothway.runtime.duplex import (
     Refusal,
     UpgradeRequest,
 )
+from bothway.runtime.duplex_asgi import Message, Receive, Send
 from bothway.runtime.duplex_picows import PicowsDuplex, PicowsProtocol, quiet_tls
 
 __all__ = ["BODY_LIMIT", "ASGIApp", "BodyError", "Server", "read_body"]
@@ -63,10 +64,10 @@ KEEP_ALIVE = 75
 WRITE_DEADLINE = 60.0
 """Seconds that a peer may leave an answer unread before its connection is dropped."""
 
+LINGER = 1.0
+"""Seconds that a connection that was refused may take to read why."""
+
 Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI 3 application; here it gets `http` scopes only."""
 
@@ -262,7 +263,8 @@ class Server:
             await self._app(scope, receive, sending)
         except BodyError as error:
             if not started:
-                await _answer(send, error.status, f"{error}\n".encode())
+                # After 413 the rest of the body is read and dropped, up to a bound: else the client might miss it.
+                await _answer(send, error.status, f"{error}\n".encode(), close=error.status != 413)
             else:
                 raise
         except asyncio.CancelledError:
@@ -361,6 +363,7 @@ class _Exchange(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         super().__init__(config=server.config, server_state=server.state, app_state={})  # type: ignore[call-arg]
         self._server = server
+        self._refused = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -376,19 +379,11 @@ class _Exchange(asyncio.Protocol):
             self._await_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._server.date()
         super().data_received(data)
-        if self not in self.connections:  # upgraded
-            self._disarm()
-        elif self._busy():
-            self._head_came()
-        elif not self.transport.is_closing():
-            self._await_head()
-            self._head_bytes += len(data)
-            if self.cycle is None and self._head_bytes > HEAD_LIMIT:
-                self._refuse(431)
-            elif self._head_bytes > BODY_LIMIT:  # the body of a request that was answered unread counts here too
-                self.transport.abort()
+        self._watch(len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -408,8 +403,27 @@ class _Exchange(asyncio.Protocol):
         if self.transport.is_closing():
             self._await_reader()
 
+    def send_400_response(self, msg: str) -> None:
+        if self._busy():
+            self.transport.abort()
+        else:
+            self._refuse(400)
+
     def timeout_keep_alive_handler(self) -> None:
         self.transport.abort()
+
+    def _watch(self, size: int) -> None:
+        if self not in self.connections:  # upgraded
+            self._disarm()
+        elif self._busy():
+            self._head_came()
+        elif not (self._refused or self.transport.is_closing()):
+            self._await_head()
+            self._head_bytes += size
+            if self.cycle is None and self._head_bytes > HEAD_LIMIT:
+                self._refuse(431)
+            elif self._head_bytes > BODY_LIMIT:  # the body of a request that was answered unread counts here too
+                self.transport.abort()
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -439,10 +453,14 @@ class _Exchange(asyncio.Protocol):
         self._reader_came()
 
     def _refuse(self, status: int) -> None:
-        self._head_came()
+        # To close with bytes unread would reset the connection, and the peer might never see the answer: what still
+        # comes is taken and forgotten until the peer has closed too, for a moment at most.
+        self._refused = True
         self.transport.write(b"HTTP/1.1 %d \r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
-        self.transport.close()
-        self._await_reader()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._disarm()
+        self._head_timer = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
 
 class _H11Exchange(_Exchange, H11Protocol):
@@ -468,7 +486,9 @@ def _latin1(value: str) -> str:
     return value if value.isascii() else value.encode("ascii", "surrogateescape").decode("latin-1")
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
+async def _answer(send: Send, status: int, body: bytes, *, close: bool = True) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

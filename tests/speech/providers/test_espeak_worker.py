@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from bothway.speech.providers.espeak_worker import (
     REPLY_HEAD,
     REQUEST_HEAD,
     BlockResampler,
+    _Reply,
     request_message,
 )
 
@@ -66,11 +68,17 @@ def test_an_unknown_voice_is_a_failure_and_the_next_text_is_not(worker: Worker) 
     assert ask(worker, "Hello")[1] == END
 
 
-def test_a_text_that_speaks_too_long_is_stopped(worker: Worker) -> None:
-    audio, kind, content = ask(worker, "<speak><prosody rate='20%'>" + "7 " * 1450, ssml=True)
-    assert kind == FAILED
-    assert content == b"the text makes more than 600 s of audio"
-    assert len(audio) <= 600 * 16000
+def test_a_text_that_speaks_too_long_is_stopped() -> None:
+    out = io.BytesIO()
+    reply = _Reply(out, 8000)
+    reply.begin(8000)
+    minute = bytes(2 * 8000 * 60)
+    assert [reply.add(minute) for _ in range(11)] == [True] * 10 + [False]
+    reply.finish()
+    sent = out.getvalue()
+    sentence = b"the text makes more than 600 s of audio"
+    assert sent.endswith(REPLY_HEAD.pack(FAILED, len(sentence)) + sentence)
+    assert len(sent) < 601 * 16000
 
 
 def test_it_opens_no_file_that_a_text_names(worker: Worker, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def execute(verb: Stream, call: Execution, now: float) -> Wait:
     """
     problem = verb.problem()
     if problem is None and call.open_streams >= call.streams_allowed:
-        problem = f"this call has {call.open_streams} stream already, and {call.streams_allowed} is the limit"
+        problem = f"this call has {call.open_streams} open streams, and no more than {call.streams_allowed} are allowed"
     call.answer()
     if problem is not None:
         call.refuse_stream(verb, problem)

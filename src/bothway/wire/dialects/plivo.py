@@ -323,7 +323,7 @@ def _decode_liberal(
         return Mistake(code, f"{text}: {reason[:200]}" if isinstance(reason, str) else text)
     reader = readers.get(event)
     if reader is None:
-        near = {name.lower(): name for name in readers}.get(event.lower())
+        near = {name.lower(): name for name in reversed(readers)}.get(event.lower())
         meant = f": {near!r} is the spelling" if near else ""
         return Mistake("unknown-event", f"{_shown(event)} is no event of this protocol{meant}")
     reading = _Reading(event, fields)

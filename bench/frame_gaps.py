@@ -1,0 +1,98 @@
+"""The gaps between the frames that callers get, in N whole calls with both ends on this machine; none is left out.
+
+The carrier and the app run as their own commands, the app streams speech all the time, and a reader in a third process
+holds the callers' ends of the legs. A C pacer that does nothing but send is read the same way, just before and just
+after: what it shows is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, YARDSTICKS, build, python, running, settle, window
+from bothway.wire.leg import LEG_PATH, Dial, encode
+
+NUMBER = "15550100"
+AUTH_ID, AUTH_TOKEN = "MABENCHBENCHBENCHBEN", "a token for benches only"
+CARRIER_PORT, APP_PORT, PACER_PORT = 9711, 9712, 9713
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench frame_gaps", description=__doc__)
+    parser.add_argument("--calls", type=int, nargs="*", default=[50, 200, 400])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--warm", type=float, default=3.0)
+    options = parser.parse_args(arguments)
+    print(f"{'stack':<22} {'calls':>5} {'p50':>7} {'p90':>7} {'p99':>7} {'max ms':>8} {'worst drift':>12} "
+          f"{'carrier':>8} {'app':>6}  cores")  # fmt: skip
+    for calls in options.calls:
+        show("C pacer", calls, pacer(calls, options.warm, options.seconds), [])
+        figures, cores, log = whole_calls(calls, options.warm, options.seconds)
+        show("carrier, app, legs", calls, figures, cores)
+        print(f"{'':<22} log: {log}")
+        show("C pacer again", calls, pacer(calls, options.warm, options.seconds), [])
+
+
+def show(name: str, calls: int, figures: dict[str, Any], cores: list[float]) -> None:
+    used = " ".join(f"{core:>7.2f}" for core in cores)
+    print(f"{name:<22} {calls:>5} {figures['p50_ms']:>7.2f} {figures['p90_ms']:>7.2f} {figures['p99_ms']:>7.2f} "
+          f"{figures['max_ms']:>8.2f} {figures['worst_drift_ms']:>9.2f} ms {used}"
+          + (f"  ENDED {figures['ended']}" if figures["ended"] else ""), flush=True)  # fmt: skip
+
+
+def reader(port: int, calls: int, warm: float, seconds: float, path: str, auth: str, dial: str, send: int) -> list[str]:
+    program = str(build(ROOT / "bench" / "leg_reader.c"))
+    return [program, str(port), str(calls), str(warm), str(seconds), path, auth, dial, str(send), "160", ""]
+
+
+def pacer(calls: int, warm: float, seconds: float) -> dict[str, Any]:
+    """The same reader on a C loop that only sends."""
+    with running([str(build(YARDSTICKS / "cfloor.c")), str(PACER_PORT), "0", "send", "160"], SERVER_CORE):
+        settle(0.5)
+        return window(reader(PACER_PORT, calls, warm, seconds, "/", "", "", 0), LOAD_CORE, [])[0]
+
+
+def whole_calls(calls: int, warm: float, seconds: float) -> tuple[dict[str, Any], list[float], str]:
+    """N calls through the carrier and the app. Gives the gaps, the cores that both used, and what the carrier's log counted."""
+    app_command = python("bothway", "serve", "bench.apps:app", "--http", f"127.0.0.1:{APP_PORT}", "--log-level", "warning",
+                         "--drain-seconds", "0", "--no-check-signatures")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, running(app_command, LOAD_CORE, ready="ready", PLIVO_AUTH_ID=AUTH_ID, PLIVO_AUTH_TOKEN=AUTH_TOKEN) as app:  # fmt: skip
+        config = Path(folder) / "carrier.yaml"
+        answer = f"http://127.0.0.1:{APP_PORT}/answer"
+        content = {
+            "applications": [{"name": "bench", "answer_url": answer}],
+            "numbers": [{"number": NUMBER, "application": "bench"}],
+        }
+        config.write_text(yaml.safe_dump(content))
+        data = Path(folder) / "data"
+        carrier_command = python("bothway", "carrier", "--http", f"127.0.0.1:{CARRIER_PORT}", "--config", config,
+                                 "--data", data, "--allow-private", "--log-level", "warning", "--drain-seconds", "0")  # fmt: skip
+        with running(carrier_command, SERVER_CORE, ready="ready", BOTHWAY_AUTH_ID=AUTH_ID, BOTHWAY_AUTH_TOKEN=AUTH_TOKEN) as carrier:  # fmt: skip
+            auth = base64.b64encode(f"{AUTH_ID}:{AUTH_TOKEN}".encode()).decode()
+            dial = encode(Dial(to=NUMBER, from_="15550199")).decode()
+            load = reader(CARRIER_PORT, calls, warm, seconds, LEG_PATH, auth, dial, 1)
+            figures, used = window(load, LOAD_CORE, [carrier, app])
+        return figures, [cpu / seconds for cpu in used], _logged(data)
+
+
+def _logged(data: Path) -> str:
+    """What the calls' own logs say of the same time."""
+    slips = gaps = overruns = silent = frames = 0
+    for log in data.glob("calls/*/log.jsonl"):
+        for line in log.read_bytes().splitlines():
+            record = json.loads(line)
+            if record["event"] == "media" and record["t_ms"] > 2000:
+                slips += record["slips"]
+                gaps += record["gaps"]
+                overruns += record["overruns"]
+                silent += 50 - record["sounding"]
+                frames += 50
+    return f"slips {slips}, caller gaps {gaps}, caller overruns {overruns}, {100 * silent / max(frames, 1):.2f} % of frames silent"

@@ -1,0 +1,54 @@
+"""The audio of a script, made before the call, so that the call waits for no file and no voice."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from bothway.audio.format import AudioFormat
+from bothway.audio.transcode import convert
+from bothway.audio.wav import read_wav
+from bothway.carrier.script import Play, Script
+from bothway.errors import UsageError
+from bothway.speech.protocols import TextToSpeech
+
+__all__ = ["prepare"]
+
+
+async def prepare(script: Script, fmt: AudioFormat, voice: TextToSpeech | None = None) -> dict[str, bytes]:
+    """The audio of everything in `script.clips`.
+
+    Args:
+        script: What will be said and played.
+        fmt: The format that the call will have.
+        voice: Says the texts; not needed for a script without any. It stays the caller's to close.
+
+    Returns:
+        By the clips' names, the audio in `fmt`, for a `ScriptedCaller`.
+
+    Raises:
+        UsageError: A file cannot be read or is no WAV file, or there is a text and no voice.
+        ProviderError: The voice failed.
+    """
+    clips: dict[str, bytes] = {}
+    for words in script.clips:
+        if isinstance(words, Play):
+            clips[words.clip] = await asyncio.to_thread(_read, words.path, fmt)
+        elif voice is None:
+            raise UsageError(f"the script needs a voice to {words}")
+        else:
+            clips[words.clip] = await _speak(voice, words.text, fmt)
+    return clips
+
+
+def _read(path: str, fmt: AudioFormat) -> bytes:
+    source, audio = read_wav(path)
+    return convert(audio, source, fmt)
+
+
+async def _speak(voice: TextToSpeech, text: str, fmt: AudioFormat) -> bytes:
+    chunks = bytearray()
+    async with aclosing(voice.synthesize(text)) as spoken:
+        async for chunk in spoken:
+            chunks += chunk
+    return convert(bytes(chunks), voice.format, fmt)

@@ -1,0 +1,65 @@
+"""The command line (design, section 6). Each command is a module with `add_parser` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from bothway.errors import BothwayError, UsageError
+from bothway.version import __version__
+
+__all__ = ["main"]
+
+COMMANDS = ("demo", "dev", "carrier", "serve", "call")
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    # Each command's module is imported only here, so that `import bothway` stays light.
+    from bothway.cli import call, carrier, demo, dev, serve
+
+    parser = argparse.ArgumentParser(
+        prog="bothway",
+        description="Phone-call audio to code and back: a carrier that you run yourself, and the app at its other end.",
+    )
+    parser.add_argument("--version", action="version", version=f"bothway {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (demo, dev, carrier, serve, call):
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Gives the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return int(_run(parsed))
+    except UsageError as error:
+        print(f"bothway: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BothwayError as error:
+        print(f"bothway: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. The interpreter would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    coroutine = parsed.run(parsed)
+    if sys.platform == "win32":
+        return asyncio.run(coroutine)
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bothway.carrier.config import Account, Application, Config, bare_number, load_config
+from bothway.core.call import CallPlan
+from bothway.errors import UsageError
+
+GOOD = """
+accounts:
+  - {auth_id: MAONE, auth_token: one-token}
+  - {auth_id: MATWO, auth_token: two-token}
+applications:
+  - name: front desk
+    answer_url: https://example.com/answer
+    answer_method: GET
+    fallback_url: http://example.com/fallback
+    hangup_url: https://example.com/bye
+    time_limit: 60
+    account: MATWO
+  - {name: other, answer_url: "http://example.com/other"}
+numbers:
+  - {number: "+1 555-010-0", application: front desk}
+  - {number: "15550101", application: other}
+limits:
+  calls: 7
+  degraded_percent: [50]
+  slow_reader_seconds: 2.5
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "carrier.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, GOOD))
+    assert config.account(None) == Account("MAONE", "one-token")
+    assert config.account("MATWO") == Account("MATWO", "two-token")
+    assert config.account("MANONE") is None
+    assert config.limits.calls == 7
+    assert config.limits.degraded_percent == (50,)
+    assert config.limits.connect_tries == 3
+    found = config.application_of("1 5550100")
+    assert found is not None
+    assert found.name == "front desk"
+    assert found.plan() == CallPlan("https://example.com/answer", "GET", "http://example.com/fallback", "POST", 60)
+    assert config.application_of("+15550199") is None
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}"])
+def test_an_empty_file(tmp_path: Path, text: str) -> None:
+    assert load_config(written(tmp_path, text)) == Config()
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "one-token" not in repr(Config(accounts=(Account("MAONE", "one-token"),)))
+
+
+def test_bare_number() -> None:
+    assert bare_number(" +1 (555) ".replace("(", "").replace(")", "")) == "1555"
+
+
+APPLICATION = "applications: [{name: a, answer_url: 'http://h/'%s}]\n"
+
+BAD = [
+    ("accounts: [", "is not YAML, at line 1, column 12"),
+    ("a: b: c", "is not YAML, at line 1, column 5"),
+    ("accounts:\n  - auth_id: MA\n    auth_token: 's3cret", "is not YAML, at line 3"),
+    ("[1]", "Expected `object`, got `array`"),
+    ("text", "Expected `object`, got `str`"),
+    ("acounts: []", "Object contains unknown field `acounts`"),
+    ("accounts: [{auth_id: MA}]", "missing required field `auth_token` - at `$.accounts[0]`"),
+    ("accounts: [{auth_id: MA, auth_token: 7}]", "Expected `str`, got `int` - at `$.accounts[0].auth_token`"),
+    ("accounts: [{auth_id: MA, auth_token: ''}]", "auth_token of account 1 is empty"),
+    ("accounts: [{auth_id: '', auth_token: s3cret}]", "auth_id of account 1 is empty"),
+    ("accounts: [{auth_id: A, auth_token: s3cret}, {auth_id: A, auth_token: x}]", "the account A is there more than"),
+    ("applications: [{name: a}]", "missing required field `answer_url` - at `$.applications[0]`"),
+    ("applications: [{name: a, answer_url: 'h'}]", "answer_url of application a is no http or https URL"),
+    (APPLICATION % ", hangup_url: ftp://h", "hangup_url of application a is no http or https URL"),
+    (APPLICATION % ", answer_method: post", "answer_method of application a is neither GET nor POST"),
+    (APPLICATION % ", time_limit: 0", "time_limit of application a is no number of seconds above zero"),
+    (APPLICATION % ", account: MAX", "application a belongs to an account that is not there"),
+    (APPLICATION % ", answerurl: x", "unknown field `answerurl` - at `$.applications[0]`"),
+    (APPLICATION * 1 + "numbers: [{number: 15550100, application: a}]", "Expected `str`, got `int` - at `$.numbers[0]"),
+    (APPLICATION % "" + "numbers: [{number: '1', application: b}]", "number 1 names the application 'b', which is not"),
+    (APPLICATION % "" + "numbers: [{number: '+', application: a}]", "number 1 is empty"),
+    (
+        APPLICATION % "" + "numbers: [{number: '1', application: a}, {number: '+1', application: a}]",
+        "the number 1 is there more than once",
+    ),
+    ("applications: [{name: a, answer_url: 'http://h'}, {name: a, answer_url: 'http://h'}]", "the application a is"),
+    ("limits: 7", "Expected `object`, got `int` - at `$.limits`"),
+    ("limits: {call: 7}", "limits: there is no limit 'call'"),
+    ("limits: {calls: 0}", "limits: calls is a number above zero"),
+    ("limits: {calls: many}", "Expected `int`, got `str` - at `$.limits.calls`"),
+    ("limits: {playout_seconds: -1}", "limits: playout_seconds is a number above zero"),
+    ("limits: {streams_per_call: 2}", "limits: streams_per_call is 1, and nothing else yet"),
+    ("limits: {degraded_percent: [0]}", "limits: degraded_percent holds numbers from 1 to 100"),
+    ("!!python/object:os.system {}", "is not YAML"),
+    ("a: &a [*a]", "is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), BAD, ids=range(len(BAD)))
+def test_every_error_names_the_file_and_the_place(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text.replace("%s", ""))
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
+    assert problem in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"accounts: \xff")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "latin.yaml")
+
+
+def test_applications_have_defaults() -> None:
+    assert Application("a", "http://h/").plan() == CallPlan("http://h/")

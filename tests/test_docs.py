@@ -1,0 +1,260 @@
+"""What the documents show is true: Python is run, YAML is read, commands are parsed, tables and links are compared.
+
+Every fenced block says what it is. `python` is executed, the blocks of one document one after another in one namespace;
+`yaml` is a carrier's file or a caller's script; `sh` is lines of commands; any other kind fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.source_tree import ROOT
+
+from bothway import App, Call
+from bothway.carrier.config import Account, Application, Number, load_config
+from bothway.carrier.script import Script
+from bothway.cli import build_parser
+from bothway.core.profile import Limits
+from bothway.runtime.settings import Settings, settings_of
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+COMMANDS_OF_OTHERS = {".", "cd", "curl", "export", "pip", "uvicorn"}
+"""What a shell block may name besides `bothway`, `make` and what is in `.venv/bin`."""
+
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its kind, its text, and where it stands."""
+
+    path: Path
+    line: int
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    text = path.read_text(encoding="utf-8")
+    for match in _FENCE.finditer(text):
+        yield Block(path, text.count("\n", 0, match.start()) + 1, match["kind"], match["text"])
+
+
+ALL = [block for path in DOCUMENTS for block in blocks(path)]
+
+
+def of_kind(*kinds: str) -> list[Any]:
+    return [pytest.param(block, id=str(block)) for block in ALL if block.kind in kinds]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# --- blocks -------------------------------------------------------------------------------------------------------
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = {"python", "yaml", "sh", "json", "text", "xml"}
+    found = [f"{block}: a block of {block.kind or 'no kind'}" for block in ALL if block.kind not in known]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if any(b.kind == "python" for b in blocks(path))], ids=name_of
+)
+def test_python_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    set_account(monkeypatch)
+    namespace: dict[str, Any] = {"__name__": "document"}
+    for block in blocks(path):
+        if block.kind == "python":
+            # The line numbers of a traceback are those of the document.
+            source = "\n" * block.line + block.text
+            exec(compile(source, str(block.path), "exec", dont_inherit=True), namespace)
+
+
+@pytest.mark.parametrize("block", of_kind("python"))
+def test_python_uses_what_calls_and_apps_have(block: Block) -> None:
+    """A handler's body runs on a call only; its words are compared with those that `Call` and `App` have."""
+    known = {"call": names_of(Call), "app": names_of(App)}
+    found = [
+        f"{block.path.name}:{block.line + node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(block.text))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.attr not in known.get(node.value.id, {node.attr})
+    ]
+    assert not found, "no such thing:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("block", of_kind("yaml"))
+def test_yaml_is_read(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "document.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    keys = set(yaml.safe_load(block.text))
+    if "steps" in keys:
+        assert Script.load(path).steps
+    elif keys <= {"accounts", "applications", "numbers", "limits"}:
+        load_config(path)
+    else:
+        pytest.fail(f"{block}: neither a script nor a carrier's file")
+
+
+@pytest.mark.parametrize("block", of_kind("sh"))
+def test_commands_exist(block: Block) -> None:
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
+        if not words:
+            continue
+        command = words[0].removeprefix(".venv/bin/")
+        if command == "bothway":
+            check_arguments(words[1:])
+        elif command == "make":
+            assert re.search(rf"^{re.escape(words[1])}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), line
+        elif words[0].startswith(".venv/bin/"):
+            assert (ROOT / words[0]).exists(), line
+        else:
+            assert command in COMMANDS_OF_OTHERS, f"{block}: what is {command!r}?"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_commands_in_prose_exist(path: Path) -> None:
+    """`bothway …` between backquotes begins with a command that there is."""
+    commands = subcommands()
+    for text in re.findall(r"`bothway ([^`\n]+)`", path.read_text(encoding="utf-8")):
+        words = text.split()
+        if words[0] not in {"COMMAND", "…"}:
+            assert words[0] in commands, f"{name_of(path)}: `bothway {text}`"
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_settings_is_the_codes() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    found = text.partition("<!-- settings: begin -->\n")[2].partition("<!-- settings: end -->")[0]
+    assert found == settings_table(), "docs/configuration.md needs this table:\n\n" + settings_table()
+
+
+@pytest.mark.parametrize(
+    ("title", "keys"),
+    [
+        ("### `accounts`", Account.__struct_fields__),
+        ("### `applications`", Application.__struct_fields__),
+        ("### `numbers`", Number.__struct_fields__),
+        ("### `limits`", tuple(field.name for field in dataclasses.fields(Limits))),
+    ],
+)
+def test_the_tables_of_the_carriers_file_are_complete(title: str, keys: tuple[str, ...]) -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    section = re.split(r"^##", text.partition(title)[2], maxsplit=1, flags=re.MULTILINE)[0]
+    table = section.partition("\n\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(keys)
+
+
+def test_the_defaults_of_limits_are_the_codes() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    written = dict(re.findall(r"^\| `(\w+)` \|.*\| `([^`]+)` \|$", text.partition("### `limits`")[2], re.MULTILINE))
+    for field in dataclasses.fields(Limits):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        assert written[field.name] == str(default), field.name
+
+
+# --- links ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    for link in _LINK.findall(text):
+        assert "://" not in link, f"{name_of(path)}: {link}: documents stay within the house"
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), f"{name_of(path)}: {link} leads nowhere"
+        if anchor:
+            assert anchor in anchors(there), f"{name_of(path)}: {link}: no such title"
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.name == "README.md" or f"({path.name})" in index, path.name
+
+
+# --- how it is found ----------------------------------------------------------------------------------------------
+
+
+def set_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLIVO_AUTH_ID", "MAEXAMPLEEXAMPLE0001")
+    monkeypatch.setenv("PLIVO_AUTH_TOKEN", "an-example-token-that-everybody-can-read")
+
+
+def names_of(kind: type) -> set[str]:
+    """The public names of a class's instances, those that `__init__` sets included."""
+    path = ROOT / "src" / Path(*kind.__module__.split(".")).with_suffix(".py")
+    set_there = re.findall(r"^        self\.(\w+)\b.* = ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name for name in (*dir(kind), *set_there) if not name.startswith("_")}
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    for action in build_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    raise AssertionError("the command line has no commands")
+
+
+def check_arguments(arguments: list[str]) -> None:
+    try:
+        build_parser().parse_args(arguments)
+    except SystemExit as error:
+        if error.code:
+            pytest.fail(f"bothway {' '.join(arguments)}: see the error above")
+
+
+def settings_table() -> str:
+    """The table of options and variables, as docs/configuration.md has it."""
+    defaults = Settings()
+    lines = ["| option | variable | meaning | default | for |", "|---|---|---|---|---|"]
+    for one in settings_of():
+        option = f"`{one.option}`" if one.option else ""
+        variables = " or ".join(f"`{name}`" for name in one.variables)
+        commands = ", ".join(f"`{name}`" for name in sorted(one.commands))
+        default = shown(getattr(defaults, one.name))
+        by_command: dict[str, list[str]] = {}
+        for command, value in one.by_command.items():
+            by_command.setdefault(shown(value), []).append(f"`{command}`")
+        default += "".join(f"; {value} for {', '.join(sorted(names))}" for value, names in by_command.items())
+        lines.append(f"| {option} | {variables} | {one.help} | {default} | {commands} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return ("no", "yes")[value]
+    return f"`{value}`"
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's titles, as they are commonly made."""
+    if path.is_dir():
+        return set()
+    titles = re.findall(r"^#+ (.+)$", _FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

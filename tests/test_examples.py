@@ -1,0 +1,157 @@
+"""Every example, and the README's first app, on a real call: a carrier, the example's server, and a scripted caller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from tests.source_tree import ROOT
+
+from bothway import App
+from bothway.audio.format import L16_8K, MULAW_8K
+from bothway.audio.tones import tone
+from bothway.audio.wav import write_wav
+from bothway.carrier.carrier import Carrier
+from bothway.carrier.clips import prepare
+from bothway.carrier.config import Account, load_config
+from bothway.carrier.legs.client import RemoteCaller
+from bothway.carrier.script import Script
+from bothway.carrier.scripted_caller import CallResult, ScriptedCaller
+from bothway.runtime.server import Server
+from bothway.speech.voices import ToneVoice
+from bothway.wire.leg import Dial
+
+EXAMPLES = ROOT / "examples"
+ACCOUNT = Account("MAEXAMPLEEXAMPLE0001", "an-example-token-that-everybody-can-read")
+
+SPOKEN = """
+steps:
+  - play: caller.wav
+  - hear: {until: speech, within: 5s}
+  - hang_up
+rules: {hang_up_after: 10s}
+"""
+KEYS = """
+steps:
+  - wait: 200ms
+  - press: "1#"
+  - hear: {until: hang_up, within: 5s}
+on_hang_up: accept
+rules: {hang_up_after: 10s}
+"""
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLIVO_AUTH_ID", ACCOUNT.auth_id)
+    monkeypatch.setenv("PLIVO_AUTH_TOKEN", ACCOUNT.auth_token)
+
+
+def loaded(text: str, name: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": name}
+    exec(compile(text, name, "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+def example(name: str) -> dict[str, Any]:
+    return loaded((EXAMPLES / name).read_text(encoding="utf-8"), name.removesuffix(".py"))
+
+
+@asynccontextmanager
+async def bothway_serves(app: App) -> AsyncIterator[str]:
+    server = Server(app, app.accept)
+    await app.start()
+    await server.start()
+    try:
+        yield server.url
+    finally:
+        await app.stop(1.0)
+        await server.stop(grace=0.5)
+
+
+@asynccontextmanager
+async def uvicorn_serves(api: Any) -> AsyncIterator[str]:
+    config = uvicorn.Config(api, port=0, ws="websockets-sansio", log_config=None, lifespan="off")
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        await server.shutdown()
+
+
+async def call(
+    carrier: Carrier, answer_url: str, script_text: str, folder: Path
+) -> tuple[CallResult, list[dict[str, Any]]]:
+    """The result of a scripted call to `answer_url`, and the carrier's log of it."""
+    write_wav(folder / "caller.wav", L16_8K, tone(440.0, 1000, L16_8K.rate, -15.0))
+    script = Script.parse(script_text, folder=folder)
+    caller = ScriptedCaller(script, MULAW_8K, await prepare(script, MULAW_8K, ToneVoice()))
+    log: list[dict[str, Any]] = []
+    remote = RemoteCaller(caller, Dial(answer_url=answer_url, from_="15550199", events=True), on_log=log.append)
+    result = await remote.call(carrier.leg_url, auth_id=ACCOUNT.auth_id, auth_token=ACCOUNT.auth_token)
+    return result, log
+
+
+def mistakes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in log if record["event"] in ("mistake", "remark", "document_failed", "stream_refused")]
+
+
+async def test_the_first_app_of_the_readme(tmp_path: Path) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    app = loaded(block[1], "app")["app"]
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, bothway_serves(app) as url:
+        result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
+    assert result.ok, result
+    assert not mistakes(log)
+
+
+async def test_echo(tmp_path: Path) -> None:
+    app = example("echo.py")["app"]
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, bothway_serves(app) as url:
+        result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
+    assert result.ok, result
+    assert not mistakes(log)
+
+
+async def test_fastapi_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs up by REST, so the carrier's own URL is its API."""
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier:
+        monkeypatch.setenv("BOTHWAY_API_URL", f"{carrier.url}/v1")
+        names = example("fastapi_mount.py")
+        async with uvicorn_serves(names["api"]) as url:
+            result, log = await call(carrier, f"{url}/calls/answer", KEYS, tmp_path)
+        await names["calls"].stop(0.0)
+    assert result.ok, result
+    assert [record["digits"] for record in log if record["event"] == "send_dtmf"] == ["1"]
+    assert not mistakes(log)
+
+
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")  # the SDK's own models
+async def test_plain_fastapi_plivo_sdk(tmp_path: Path) -> None:
+    """An app without a line of ours runs unchanged."""
+    api = example("plain_fastapi_plivo_sdk.py")["api"]
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, uvicorn_serves(api) as url:
+        result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
+    assert result.ok, result
+    assert not mistakes(log)
+
+
+def test_the_script_and_the_carriers_file_are_read() -> None:
+    assert Script.load(EXAMPLES / "caller.yaml").steps
+    config = load_config(EXAMPLES / "carrier.yaml")
+    assert {number.application for number in config.numbers} == {app.name for app in config.applications}
+
+
+def test_every_example_is_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES.iterdir():
+        assert path.name.startswith("__") or f'"{path.name}"' in text, f"{path.name} is not tested"
