@@ -1,7 +1,10 @@
 """What the documents show is true: Python is run, YAML is read, commands are parsed, tables and links are compared.
 
 Every fenced block says what it is. `python` is executed, the blocks of one document one after another in one namespace;
-`yaml` is a carrier's file or a caller's script; `sh` is lines of commands; any other kind fails.
+where `<!-- not run: why -->` stands on the line above, it is compiled and its imports are executed. `yaml` is a
+carrier's file or a caller's script; `sh` is lines of commands; any other kind fails.
+
+`python -m tests.test_docs` writes the table of settings anew.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from bothway.cli import build_parser
 from bothway.core.profile import Limits
 from bothway.runtime.settings import Settings, settings_of
 
+CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 COMMANDS_OF_OTHERS = {".", "cd", "curl", "export", "pip", "uvicorn"}
@@ -38,12 +42,13 @@ _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its kind, its text, and where it stands."""
+    """A fenced block: its kind, its text, where it stands, and whether the line above says that it is not run."""
 
     path: Path
     line: int
     kind: str
     text: str
+    is_only_compiled: bool
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
@@ -52,7 +57,9 @@ class Block:
 def blocks(path: Path) -> Iterator[Block]:
     text = path.read_text(encoding="utf-8")
     for match in _FENCE.finditer(text):
-        yield Block(path, text.count("\n", 0, match.start()) + 1, match["kind"], match["text"])
+        above = text[: match.start()].rstrip("\n").rpartition("\n")[2]
+        line = text.count("\n", 0, match.start()) + 1
+        yield Block(path, line, match["kind"], match["text"], above.startswith("<!-- not run: "))
 
 
 ALL = [block for path in DOCUMENTS for block in blocks(path)]
@@ -85,8 +92,11 @@ def test_python_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for block in blocks(path):
         if block.kind == "python":
             # The line numbers of a traceback are those of the document.
-            source = "\n" * block.line + block.text
-            exec(compile(source, str(block.path), "exec", dont_inherit=True), namespace)
+            tree = ast.parse("\n" * block.line + block.text)
+            if block.is_only_compiled:
+                compile(tree, str(block.path), "exec", dont_inherit=True)
+                tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            exec(compile(tree, str(block.path), "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.parametrize("block", of_kind("python"))
@@ -147,9 +157,8 @@ def test_commands_in_prose_exist(path: Path) -> None:
 
 
 def test_the_table_of_settings_is_the_codes() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    found = text.partition("<!-- settings: begin -->\n")[2].partition("<!-- settings: end -->")[0]
-    assert found == settings_table(), "docs/configuration.md needs this table:\n\n" + settings_table()
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    assert text == with_settings_table(text), "write docs/configuration.md anew: .venv/bin/python -m tests.test_docs"
 
 
 @pytest.mark.parametrize(
@@ -162,14 +171,14 @@ def test_the_table_of_settings_is_the_codes() -> None:
     ],
 )
 def test_the_tables_of_the_carriers_file_are_complete(title: str, keys: tuple[str, ...]) -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = CONFIGURATION.read_text(encoding="utf-8")
     section = re.split(r"^##", text.partition(title)[2], maxsplit=1, flags=re.MULTILINE)[0]
     table = section.partition("\n\n")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(keys)
 
 
 def test_the_defaults_of_limits_are_the_codes() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = CONFIGURATION.read_text(encoding="utf-8")
     written = dict(re.findall(r"^\| `(\w+)` \|.*\| `([^`]+)` \|$", text.partition("### `limits`")[2], re.MULTILINE))
     for field in dataclasses.fields(Limits):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
@@ -244,6 +253,12 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_settings_table(text: str) -> str:
+    begin, end = "<!-- settings: begin -->\n", "<!-- settings: end -->"
+    before, _, rest = text.partition(begin)
+    return before + begin + settings_table() + end + rest.partition(end)[2]
+
+
 def shown(value: object) -> str:
     if value is None:
         return ""
@@ -258,3 +273,7 @@ def anchors(path: Path) -> set[str]:
         return set()
     titles = re.findall(r"^#+ (.+)$", _FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+if __name__ == "__main__":
+    CONFIGURATION.write_text(with_settings_table(CONFIGURATION.read_text(encoding="utf-8")), encoding="utf-8")

@@ -72,13 +72,10 @@ class CallFolder:
         self._put(0, start_ms, tone(ms, seed=1))
         return self
 
-    def app_speaks(self, start_ms: int, ms: int, *, heard_ms: int | None = None, told: bool = True) -> CallFolder:
-        """The app sends `ms` in chunks of 400 ms, all at once; the caller hears `heard_ms` of it."""
-        self._put(1, start_ms, tone(heard_ms if heard_ms is not None else ms, seed=3))
-        for sent in range(0, ms if told else 0, 400):
-            chunk = min(400, ms - sent)
-            self.record("play", start_ms, ms=chunk, queued_ms=sent + chunk)
-        return self
+    def app_speaks(self, start_ms: int, ms: int, *, told: bool = True) -> CallFolder:
+        """The caller hears the app; the log tells where its audio begins."""
+        self._put(1, start_ms, tone(ms, seed=3))
+        return self.record("play", start_ms, ms=400.0) if told else self
 
     def _put(self, channel: int, start_ms: int, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> None:
         start = RATE * start_ms // 1000
@@ -105,11 +102,18 @@ def conversation(path: Path) -> CallFolder:
     call.caller_speaks(2600, 1400).app_speaks(4640, 1800)
     call.record("checkpoint", 4640, name="offer", accepted=True).record("played", 6440, name="offer")
     call.record("dtmf", 6900, digit="4").record("dtmf", 7100, digit="2").record("dtmf", 7300, digit="#")
-    call.app_speaks(8000, 4000, heard_ms=1400).caller_speaks(9100, 1300)
+    call.app_speaks(8000, 1400).caller_speaks(9100, 1300)
     call.record("cleared", 9400, ms=2600.0)
     call.app_speaks(11_300, 2400).record("send_dtmf", 13_800, digits="1")
     for second in range(1, 17):
-        counted = {"sounding": 20, "gaps": int(second == 5), "overruns": 0, "slips": 2 * (second == 9), "queued_ms": 0}
+        counted = {
+            "sounding": 20,
+            "app_ms": 600,
+            "gaps": int(second == 5),
+            "overruns": 0,
+            "slips": 2 * (second == 9),
+            "queued_ms": 0,
+        }
         call.record("media", second * 1000, None, frames=second * 50, **counted)
     call.record("callback", 16_000, 16.6, kind="hangup", url="http://127.0.0.1:5000/hangup", what="Hangup", status=200)
     return call.end()

@@ -78,7 +78,8 @@ async def test_what_the_carrier_writes_is_read(tmp_path: Path) -> None:
 
 def test_a_prompt_is_the_carriers_voice(tmp_path: Path) -> None:
     call = CallFolder(tmp_path, 6000).begin().record("verb", 0, element="Speak")
-    call.app_speaks(200, 1000, told=False).app_speaks(2000, 1000).app_speaks(4000, 800, told=False).end()
+    call.app_speaks(200, 1000, told=False).app_speaks(2000, 1000).record("stream_ended", 3100, stream_id="s1")
+    call.app_speaks(4000, 800, told=False).end()
     speakers = [utterance.speaker for utterance in read_evidence(call.write()).utterances]
     assert speakers == ["carrier", "app", "carrier"]
 

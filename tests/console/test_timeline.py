@@ -87,25 +87,31 @@ def test_a_prompt_that_runs_on_into_the_app(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overrun_ms", [0, 20, 60, 500])
 def test_a_clear_that_comes_late_is_measured(tmp_path: Path, overrun_ms: int) -> None:
-    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 3000, heard_ms=1000 + overrun_ms)
+    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 1000 + overrun_ms)
     call.record("cleared", 2000, ms=2000.0).app_speaks(4000, 1000)
     found = latencies(read_evidence(call.end().write()))
     assert found.clears == (Clear(2000, 2000, overrun_ms),)
 
 
 def test_new_audio_is_not_the_old(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 3000, heard_ms=1000).record("cleared", 2000, ms=2000.0)
+    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 1000).record("cleared", 2000, ms=2000.0)
     call.app_speaks(2060, 1000)
     found = latencies(read_evidence(call.end().write()))
     assert found.clears == (Clear(2000, 2000, 0),)
 
 
 def test_a_clear_with_new_audio_at_once_cannot_be_measured(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 3000, heard_ms=1000).record("cleared", 2000, ms=2000.0)
+    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 1000).record("cleared", 2000, ms=2000.0)
     call.app_speaks(2000, 1000)
     found = latencies(read_evidence(call.end().write()))
     assert found.clears == (Clear(2000, 2000, None),)
     assert found.clear_max is None
+
+
+def test_new_audio_may_show_by_its_checkpoint_alone(tmp_path: Path) -> None:
+    call = CallFolder(tmp_path, 8000).begin().app_speaks(1000, 3000).record("cleared", 2000, ms=2000.0)
+    call.record("checkpoint", 2000, 2.5001, name="new", accepted=True)
+    assert latencies(read_evidence(call.end().write())).clears == (Clear(2000, 2000, None),)
 
 
 def test_an_empty_clear_is_not_measured(tmp_path: Path) -> None:
@@ -114,8 +120,8 @@ def test_an_empty_clear_is_not_measured(tmp_path: Path) -> None:
 
 
 def test_several_clears_and_one_turn(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 9000).begin().app_speaks(1000, 3000, heard_ms=1040).record("cleared", 2000, ms=2000.0)
-    call.caller_speaks(3000, 400).app_speaks(4000, 2000, heard_ms=1000).record("cleared", 5000, ms=1000.0)
+    call = CallFolder(tmp_path, 9000).begin().app_speaks(1000, 1040).record("cleared", 2000, ms=2000.0)
+    call.caller_speaks(3000, 400).app_speaks(4000, 1000).record("cleared", 5000, ms=1000.0)
     rows = dict(waits(latencies(read_evidence(call.end().write()))))
     assert rows["caller stops → app audible"] == "600 ms, in one turn"
     assert rows["clear → silence"] == "max 40 ms, in 2 clears"
@@ -138,23 +144,23 @@ def test_a_conversation_in_lines(tmp_path: Path) -> None:
             "app",
             "makes a mistake (unknown-event): 'mark' is no event of this protocol: checkpoint is meant",
         ),
-        ("00:00.400", "app", "sends 1.6 s of audio in 4 messages"),
+        ("00:00.400", "app", "sends audio"),
         ("00:00.400", "app", "sets the checkpoint “greeting”"),
         ("00:00.400", "app", "speaks 1.6 s"),
         ("00:02.000", "carrier", "has played all up to the checkpoint “greeting”"),
         ("00:02.600", "caller", "speaks 1.4 s"),
-        ("00:04.640", "app", "sends 1.8 s of audio in 5 messages"),
+        ("00:04.640", "app", "sends audio"),
         ("00:04.640", "app", "sets the checkpoint “offer”"),
         ("00:04.640", "app", "speaks 1.8 s"),
         ("00:06.440", "carrier", "has played all up to the checkpoint “offer”"),
         ("00:06.900", "caller", "presses 4"),
         ("00:07.100", "caller", "presses 2"),
         ("00:07.300", "caller", "presses #"),
-        ("00:08.000", "app", "sends 4.0 s of audio in 10 messages"),
+        ("00:08.000", "app", "sends audio"),
         ("00:08.000", "app", "speaks 1.4 s"),
         ("00:09.100", "caller", "speaks 1.3 s"),
         ("00:09.400", "app", "clears: 2.6 s of audio dropped"),
-        ("00:11.300", "app", "sends 2.4 s of audio in 6 messages"),
+        ("00:11.300", "app", "sends audio"),
         ("00:11.300", "app", "speaks 2.4 s"),
         ("00:13.800", "app", "sends the digits 1"),
         ("00:16.000", "carrier", "the stream ended: the call ended"),
@@ -175,14 +181,15 @@ def test_a_conversation_in_lines(tmp_path: Path) -> None:
          True),
         ("mistakes", {"code": "not-json", "count": 7}, "made the mistake not-json 7 times in all", True),
         ("prompt_failed", {"text": "404"}, "could not play a prompt: 404", True),
+        ("dropped", {"ms": 1500.0}, "drops 1.5 s of audio not yet played, with the stream", False),
         ("evidence_failed", {"file": "audio.wav", "text": "full"}, "could not write audio.wav: full", True),
         ("checkpoint", {"name": "a", "accepted": False}, "sets the checkpoint “a”, which is refused", True),
         ("cleared", {"ms": 0.0}, "clears: nothing was waiting", False),
-        ("callback", {"kind": "stream", "what": "StartStream", "error": "gone"}, "stream callback StartStream failed: gone",
-         True),
+        ("callback", {"kind": "stream", "what": "StartStream", "error": "gone"},
+         "stream callback StartStream failed: gone", True),
         ("callback", {"error": "dropped"}, "callback failed: dropped", True),
-        ("callback", {"kind": "hangup", "what": "", "status": 500}, "hangup callback delivered, answered with 500",
-         True),
+        ("callback", {"kind": "hangup", "what": "", "status": 500},
+         "hangup callback delivered, answered with 500", True),
         ("dreamt", {"of": [1, "sheep"]}, "dreamt: of=[1, 'sheep']", False),
         ("call", {}, "calls nobody from no number", False),
         ("ended", {"code": 5010, "name": "Internal Error", "source": "Error", "detail": "a fault", "ran_to_end": False},
@@ -195,30 +202,44 @@ def test_each_event_in_words(tmp_path: Path, event: str, facts: dict[str, object
     assert (line.start_ms, line.text, line.trouble) == (500, text, trouble)
 
 
-def test_what_a_stream_takes_along_is_no_clear_of_the_apps(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 4000).begin().record("cleared", 4000, ms=1500.0)
-    call.record("mistakes", 4000, code="not-json", count=2).end()
-    line = next(line for line in told(call) if line.kind == "cleared")
-    assert (line.who, line.text) == ("carrier", "drops 1.5 s of audio not yet played, with the stream")
-
-
-def test_audio_sent_as_it_plays_is_one_line(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 6000).begin()
-    for t_ms in range(1000, 3000, 20):
-        call.record("play", t_ms, ms=20.0, queued_ms=20.0)
-    call.record("play", 3320, ms=20.0, queued_ms=20.0)
+def test_the_audio_of_one_utterance_is_one_line(tmp_path: Path) -> None:
+    call = CallFolder(tmp_path, 9000).begin().app_speaks(1000, 2000)
+    for t_ms in (1500, 2200, 3100, 3380):
+        call.record("play", t_ms, ms=20.0)
+    call.app_speaks(6000, 500).record("play", 6300, ms=200.0)
     sent = [(line.start_ms, line.text) for line in told(call.end()) if line.kind == "play"]
     assert sent == [
-        (1000, "sends 2.0 s of audio in 100 messages, within 2.0 s"),
-        (3320, "sends 20 ms of audio in one message"),
+        (1000, "sends audio, whose queue runs dry 4 times"),
+        (6000, "sends audio, whose queue runs dry once"),
     ]
 
 
+def test_audio_without_a_recording_goes_by_its_length(tmp_path: Path) -> None:
+    call = CallFolder(tmp_path, 5000).begin()
+    call.record("play", 1000, ms=500.0).record("play", 1780, ms=20.0).record("play", 2100, ms=20.0)
+    sent = [(line.start_ms, line.text) for line in told(call.end()) if line.kind == "play"]
+    assert sent == [(1000, "sends audio, whose queue runs dry once"), (2100, "sends audio")]
+
+
 def test_audio_after_a_clear_is_another_line(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 3000).begin().record("play", 1000, ms=900.0, queued_ms=900.0)
-    call.record("cleared", 1100, ms=800.0).record("play", 1120, ms=400.0, queued_ms=400.0)
+    call = CallFolder(tmp_path, 3000).begin().record("play", 1000, ms=900.0)
+    call.record("cleared", 1100, ms=800.0).record("play", 1120, ms=400.0)
     kinds = [line.kind for line in told(call.end()) if line.kind in ("play", "cleared")]
     assert kinds == ["play", "cleared", "play"]
+
+
+def test_checkpoints_set_at_once_are_one_line(tmp_path: Path) -> None:
+    call = CallFolder(tmp_path, 3000).begin()
+    for name in "abc":
+        call.record("checkpoint", 1000, name=name, accepted=True)
+    call.record("checkpoint", 1000, name="d", accepted=False).record("checkpoint", 1020, name="e", accepted=True)
+    call.record("cleared", 1020, 1.5201, ms=10.0).record("checkpoint", 1020, 1.5202, name="f", accepted=True)
+    assert [text for text in texts(call.end()) if "checkpoint" in text] == [
+        "sets 3 checkpoints, “a” to “c”",
+        "sets the checkpoint “d”, which is refused",
+        "sets the checkpoint “e”",
+        "sets the checkpoint “f”",
+    ]
 
 
 def test_a_call_that_was_never_answered_counts_from_its_coming(tmp_path: Path) -> None:
@@ -276,6 +297,7 @@ def test_render(tmp_path: Path) -> None:
     assert text.startswith("call 7c4e1f9a-0b57-4d1c-9a55-3f0d3a1c2b11\n2026-03-01T10:00:00.000+00:00, inbound, audio")
     assert "\n 00:02.600  caller   speaks 1.4 s\n" in text
     assert "\ncaller stops → app audible   p50 770 ms, max 900 ms, in 2 turns\n" in text
+    assert "\napp sent                     9.6 s of audio, 2.6 s of it never played\n" in text
     assert "late frames 2 · caller frames missing 1" in text
     assert "the call ran to its end, 16.0 s: 4000 Normal Hangup, by Caller\n" in text
     assert f"recording: {tmp_path / 'audio.wav'}" in text
@@ -295,8 +317,8 @@ def test_the_strip_shows_who_was_sounding_when(tmp_path: Path) -> None:
 
 
 def test_a_long_strip_has_coarser_marks(tmp_path: Path) -> None:
-    call = CallFolder(tmp_path, 120_000).begin().end()
-    rows = render(read_evidence(call.write()), width=60).split("\n\n")[1].splitlines()
+    call = CallFolder(tmp_path, 150_000).begin().end()
+    rows = render(read_evidence(call.write()), width=72).split("\n\n")[1].splitlines()
     assert rows[0] == "one mark is 1.0 s"
     assert len(rows) == 1 + 3 * 3
 
@@ -308,7 +330,7 @@ def test_colour_and_narrow_terminals(tmp_path: Path) -> None:
     assert "\x1b]0;" not in text
     assert "\\x1b]0;owned" in text
     plain = render(read_evidence(call.write()), width=10)
-    assert max(len(line) for line in plain.splitlines() if "recording" not in line) <= 60
+    assert max(len(line) for line in plain.splitlines() if "recording" not in line) <= 72
 
 
 def test_damage_is_said(tmp_path: Path) -> None:

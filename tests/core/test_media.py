@@ -355,6 +355,12 @@ def test_prompts_are_played_without_a_stream_and_told_at_their_end() -> None:
     assert media.events() == [PromptPlayed("p")]
 
 
+def test_a_prompt_may_be_much_longer_than_what_an_app_may_queue() -> None:
+    media = Media(MULAW_8K, start=0.0, playout_seconds=1)
+    assert media.play_prompt(bytes(8000 * 3600))
+    assert not media.play_prompt(bytes(1))
+
+
 def test_stopped_prompts_fall_silent_and_are_not_told() -> None:
     media = Media(MULAW_8K, start=0.0, playout_seconds=60)
     media.play_prompt(frame(1) * 10)

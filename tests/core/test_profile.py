@@ -11,39 +11,35 @@ from bothway.errors import UsageError
 
 def test_the_two_profiles_are_the_design_s_table() -> None:
     """design.md, section 4."""
-    assert (
-        Profile(
-            name="documented",
-            stop_message=True,
-            documented_callbacks=True,
-            stopped_on_hangup=True,
-            brace_headers=False,
-            default_format=MULAW_8K,
-            first_sequence=1,
-            numeric_account=False,
-            stream_holds_call=True,
-            signs_every_form=True,
-            transfer_interrupts=True,
-            price_per_minute=0.003,
-        )
-        == DOCUMENTED
+    documented = Profile(
+        name="documented",
+        stop_message=True,
+        documented_callbacks=True,
+        stopped_on_hangup=True,
+        brace_headers=False,
+        default_format=MULAW_8K,
+        first_sequence=1,
+        numeric_account=False,
+        stream_holds_call=True,
+        signs_every_form=True,
+        transfer_interrupts=True,
+        price_per_minute=0.003,
     )
-    assert (
-        Profile(
-            name="live",
-            stop_message=False,
-            documented_callbacks=False,
-            stopped_on_hangup=False,
-            brace_headers=True,
-            default_format=L16_8K,
-            first_sequence=0,
-            numeric_account=True,
-            stream_holds_call=False,
-            signs_every_form=False,
-            transfer_interrupts=False,
-            price_per_minute=0.003,
-        )
-    assert (DOCUMENTED, LIVE) == (documented, live)
+    live = Profile(
+        name="live",
+        stop_message=False,
+        documented_callbacks=False,
+        stopped_on_hangup=False,
+        brace_headers=True,
+        default_format=L16_8K,
+        first_sequence=0,
+        numeric_account=True,
+        stream_holds_call=False,
+        signs_every_form=False,
+        transfer_interrupts=False,
+        price_per_minute=0.003,
+    )
+    assert (documented, live) == (DOCUMENTED, LIVE)
 
 
 def test_they_differ_in_all_but_price_and_limits() -> None:

@@ -92,9 +92,9 @@ def test_options_mirror_variables(command: str) -> None:
 
 
 def test_an_option_outweighs_its_variable_and_both_the_default() -> None:
-    parsed = parser_for("carrier").parse_args(["--http", ":0", "a-target"])
+    parsed = parser_for("serve").parse_args(["--http", ":0", "a-target"])
     settings = Settings.from_arguments(
-        "carrier", parsed, {"BOTHWAY_HTTP": "nonsense, yet outweighed", "BOTHWAY_WORKERS": "2"}
+        "serve", parsed, {"BOTHWAY_HTTP": "nonsense, yet outweighed", "BOTHWAY_WORKERS": "2"}
     )
     assert (settings.http, settings.workers) == (Address("127.0.0.1", 0), 2)
 
@@ -103,7 +103,7 @@ def test_commands_have_defaults_of_their_own() -> None:
     for command in COMMANDS:
         settings = Settings.from_environment({}, command=command)
         assert settings.recordings == (command in {"dev", "demo", "call"})
-        assert settings.allow_private == (command in {"dev", "demo", "call"})
+        assert settings.allow_private == (command == "call")
     assert not Settings.from_environment({"BOTHWAY_RECORDINGS": "0"}, command="dev").recordings
     assert not Settings.from_arguments("dev", parser_for("dev").parse_args(["--no-recordings"]), {}).recordings
 
@@ -116,9 +116,15 @@ def test_the_apps_credentials_fall_back_to_the_carriers() -> None:
     carrier = {"BOTHWAY_AUTH_ID": "MA1", "BOTHWAY_AUTH_TOKEN": "t1"}
     settings = Settings.from_environment(carrier, command="serve")
     assert (settings.plivo_auth_id, settings.plivo_auth_token) == ("MA1", "t1")
-    settings = Settings.from_environment(carrier | {"PLIVO_AUTH_ID": "MA2", "PLIVO_AUTH_TOKEN": "t2"}, command="dev")
+    settings = Settings.from_environment(carrier | {"PLIVO_AUTH_ID": "MA2", "PLIVO_AUTH_TOKEN": "t2"})
     assert (settings.plivo_auth_id, settings.plivo_auth_token, settings.auth_token) == ("MA2", "t2", "t1")
     assert Settings.from_environment(carrier | {"PLIVO_AUTH_ID": ""}).plivo_auth_id == "MA1"
+
+
+def test_the_carriers_credentials_fall_back_to_the_apps() -> None:
+    app = {"PLIVO_AUTH_ID": "MA2", "PLIVO_AUTH_TOKEN": "t2"}
+    settings = Settings.from_environment(app, command="call")
+    assert (settings.auth_id, settings.auth_token) == ("MA2", "t2")
 
 
 def test_secrets_are_not_shown() -> None:
@@ -166,7 +172,7 @@ def test_a_wrong_value_names_the_variable_and_what_is_allowed(variable: str, tex
 
 def test_a_wrong_option_is_the_parsers_error() -> None:
     with pytest.raises(argparse.ArgumentError, match="argument --workers: 'no' is not allowed; it must be a whole"):
-        parser_for("carrier").parse_args(["--workers", "no"])
+        parser_for("serve").parse_args(["--workers", "no"])
 
 
 def test_tls_needs_both_files() -> None:
@@ -187,7 +193,7 @@ def test_help_names_the_variable_and_the_default() -> None:
     text = " ".join(parser_for("dev").format_help().split())
     assert "(BOTHWAY_HTTP, default 127.0.0.1:8080)" in text
     assert "(BOTHWAY_RECORDINGS, default yes)" in text
-    assert "--no-check-signatures" in text
+    assert "--no-recordings" in text
     assert "token" not in text.replace("PLIVO_AUTH_TOKEN", "").lower()
 
 

@@ -15,6 +15,7 @@ from bothway.runtime.settings import Settings
 
 __all__ = ["Config", "configured"]
 
+_SHORTEST_SECRET = 8
 _SECRET_VARIABLE = "BOTHWAY_SECRET"  # noqa: S105 - the variable's name
 
 log = get_logger(__name__)
@@ -76,7 +77,8 @@ def configured(
     token = settings.plivo_auth_token or "" if auth_token is None else auth_token
     own_secret = environ.get(_SECRET_VARIABLE, "") if secret is None else secret
     for value in (token, own_secret):
-        if value:
+        # What is shorter is no secret, and cutting it out would cut up every line.
+        if len(value) >= _SHORTEST_SECRET:
             redact(value)
     return Config(
         auth_id=settings.plivo_auth_id or "" if auth_id is None else auth_id,

@@ -8,8 +8,9 @@ the resampler's state kept between them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import TypeAlias
 
 from bothway.audio.format import AudioFormat
@@ -77,23 +78,23 @@ async def _stepped(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _converted(chunks: AsyncIterable[bytes], source: AudioFormat, target: AudioFormat) -> AsyncIterator[bytes]:
-    whole = _whole_samples(chunks, source)
-    if source == target:
+    async with contextlib.aclosing(_whole_samples(chunks, source)) as whole:
+        if source == target:
+            async for chunk in whole:
+                yield chunk
+            return
+        # Imported when first needed, as above.
+        from bothway.audio.transcode import Transcoder
+
+        transcoder = Transcoder(source, target)
+        step = source.bytes_for(_CONVERTED_MS)
         async for chunk in whole:
-            yield chunk
-        return
-    # Imported when first needed, as above.
-    from bothway.audio.transcode import Transcoder
-
-    transcoder = Transcoder(source, target)
-    step = source.bytes_for(_CONVERTED_MS)
-    async for chunk in whole:
-        for at in range(0, len(chunk), step):
-            yield transcoder.process(chunk[at : at + step])
-    yield transcoder.flush()
+            for at in range(0, len(chunk), step):
+                yield transcoder.process(chunk[at : at + step])
+        yield transcoder.flush()
 
 
-async def _whole_samples(chunks: AsyncIterable[bytes], audio_format: AudioFormat) -> AsyncIterator[bytes]:
+async def _whole_samples(chunks: AsyncIterable[bytes], audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:
     left = b""
     try:
         async for chunk in chunks:

@@ -36,7 +36,8 @@ from bothway.core.media import AudioCleared, Media, PromptPlayed
 from bothway.core.stream import CarrierStream
 from bothway.errors import BothwayError, UsageError
 from bothway.runtime.driver import Driver
-from bothway.wire.callxml import Stream
+from bothway.runtime.http import redacted
+from bothway.wire.callxml import Play, Stream
 from bothway.wire.content_type import parse_stream_content_type
 from bothway.wire.extra_headers import wire_form
 from bothway.wire.stream import SendDtmf, Start
@@ -280,9 +281,11 @@ class LiveCall:
     async def _play_prompt(self, prompt: Prompt) -> None:
         media = self._media
         assert media is not None, "a prompt follows the answer"
-        heard = True
+        verb, heard = prompt.verb, True
+        what = redacted(verb.url) if isinstance(verb, Play) else verb.plain()
+        self._report.record("prompt", element=type(verb).__name__, text=what)
         try:
-            async with aclosing(prompt_audio(self._node, prompt.verb, media.leg_format)) as chunks:
+            async with aclosing(prompt_audio(self._node, verb, media.leg_format)) as chunks:
                 async for chunk in chunks:
                     if not media.play_prompt(chunk):
                         raise UsageError("the prompt is too long to be queued")
@@ -383,6 +386,7 @@ class LiveCall:
             if isinstance(event, SendDtmf):
                 self.leg.send_digits(event.digits)
         for prompt_id in prompts:  # last, because the document may go on, and end the call
+            self._report.record("prompt_played")
             self._core.receive_prompt_end(prompt_id, self._loop.time())
             self._driver.after_input()
 

@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from bothway.errors import BothwayError, UsageError
 from bothway.version import __version__
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Gives the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     parsed = build_parser().parse_args(arguments)
     try:
-        return int(_run(parsed))
+        return _run(parsed)
     except UsageError as error:
         print(f"bothway: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    coroutine = parsed.run(parsed)
+    coroutine: Coroutine[Any, Any, int] = parsed.run(parsed)
     if sys.platform == "win32":
         return asyncio.run(coroutine)
     import uvloop

@@ -32,8 +32,6 @@ async def run(arguments: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM, then let calls end."""
     settings = Settings.from_arguments("carrier", arguments)
     set_up_logs(settings)
-    if settings.workers != 1:
-        raise UsageError("a carrier runs as one process for now: --workers 1")
     config = load_config(settings.config) if settings.config is not None else Config()
     account = config.account(None) if config.accounts and not settings.auth_id else account_of(settings)
     carrier = Carrier(

@@ -15,7 +15,7 @@ from bothway.cli.carrier import server_tls
 from bothway.cli.process import Child, announce, free_port, set_up_logs, settle_memory, stop_signal
 from bothway.errors import PeerError, UsageError
 from bothway.runtime.server import Server
-from bothway.runtime.settings import Settings, add_options
+from bothway.runtime.settings import Settings, add_options, settings_of
 
 __all__ = ["add_parser", "load_app", "run"]
 
@@ -68,6 +68,7 @@ async def run(arguments: argparse.Namespace) -> int:
     set_up_logs(settings)
     if settings.workers > 1 and _WORKER not in os.environ:
         return await _supervise(arguments.app, settings)
+    _export(settings)
     app = load_app(arguments.app)
     server = Server(
         app,
@@ -90,19 +91,19 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _export(settings: Settings) -> None:
+    """Put what the options say where an `App` that is made in the user's module looks for it."""
+    for setting in settings_of("serve"):
+        value = getattr(settings, setting.name)
+        if setting.option is not None and value is not None:
+            os.environ[setting.variables[0]] = ("0", "1")[value] if isinstance(value, bool) else str(value)
+
+
 async def _supervise(target: str, settings: Settings) -> int:
     """Run several processes on one port; the kernel shares the connections out. If one dies, all are ended."""
     port = settings.http.port or free_port()
-    options = [
-        "serve",
-        target,
-        "--http",
-        f"{settings.http.host}:{port}",
-        "--drain-seconds",
-        str(settings.drain_seconds),
-    ]
-    if settings.tls_cert is not None:
-        options += ["--tls-cert", str(settings.tls_cert), "--tls-key", str(settings.tls_key)]
+    _export(settings)  # the workers read everything else from the environment
+    options = ["serve", target, "--http", f"{settings.http.host}:{port}"]
     workers = [Child(f"worker {n}", options, {_WORKER: str(n)}) for n in range(1, settings.workers + 1)]
     stopped = stop_signal()
     try:

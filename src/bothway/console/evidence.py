@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -30,6 +30,8 @@ __all__ = ["CallEvidence", "LogRecord", "Speaker", "Utterance", "read_evidence"]
 
 _HEADER = struct.Struct("<4sI8sIHHIIHH4sI")  # the 44 bytes that `bothway.audio.wav.wav_header` makes
 _LEVEL_FRAMES = 4096  # levels are measured in pieces of so many frames: 80 s, a few megabytes
+_LAST_MS = 1_000
+"""What a recording may lack of its call: it is written a second at a time, and the far end of a leg records on its own."""
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 
@@ -159,27 +161,26 @@ class CallEvidence:
     @cached_property
     def utterances(self) -> tuple[Utterance, ...]:
         """The utterances of both sides, by their start. Two of one side are at least 300 ms apart."""
-        played = self._played_spans()
-        starts = [start for start, _ in played]
+        spans = self._app_spans()
+        starts = [start for start, _ in spans]
         found = [Utterance("caller", *span) for span in _spans(self.levels[:, 0])]
         for start_ms, end_ms in _spans(self.levels[:, 1]):
             before = bisect_left(starts, end_ms)
-            of_app = not self.records or (before > 0 and played[before - 1][1] > start_ms)
+            of_app = not self.records or (before > 0 and spans[before - 1][1] > start_ms)
             found.append(Utterance("app" if of_app else "carrier", start_ms, end_ms))
         return tuple(sorted(found, key=lambda utterance: utterance.start_ms))
 
-    def _played_spans(self) -> list[tuple[float, float]]:
-        """When audio of the app may have been sounding, in milliseconds: apart from one another, in order."""
+    def _app_spans(self) -> list[tuple[float, float]]:
+        """When the caller may have heard the app, in order: from the first audio on each stream to the stream's end."""
         spans: list[tuple[float, float]] = []
+        since: int | None = None
         for record in self.records:
-            if record.event == "play":
-                # Padding to a whole frame may add to what is queued.
-                start, end = record.t_ms, record.t_ms + record.number("queued_ms") + FRAME_MS
-                if spans and start <= spans[-1][1]:
-                    spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
-                else:
-                    spans.append((start, end))
-        return spans
+            if record.event == "play" and since is None:
+                since = record.t_ms
+            elif record.event == "stream_ended" and since is not None:
+                spans.append((since, record.t_ms))
+                since = None
+        return spans if since is None else [*spans, (since, inf)]
 
 
 def read_evidence(folder: str | os.PathLike[str]) -> CallEvidence:
@@ -287,7 +288,7 @@ def _compare(records: tuple[LogRecord, ...], rate: int | None, samples: Samples 
     )
     if ended is not None and samples is not None and rate is not None:
         missing = ended.t_ms - len(samples) * 1000 / rate
-        if missing >= FRAME_MS:
+        if missing > _LAST_MS:
             remarks.append(f"the recording ends {missing / 1000:.2f} s before the call does")
 
 

@@ -34,7 +34,7 @@ __all__ = [
 MAX_TEXT = 400
 """Characters shown of any one text of a log: what a stranger wrote does not fill a terminal."""
 
-_LEAST_WIDTH = 60
+_LEAST_WIDTH = 72
 _STRIP_ROWS = 3
 _STRIP_MARGIN = 9
 _CELLS_MS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
@@ -153,8 +153,9 @@ def _clears(evidence: CallEvidence) -> tuple[Clear, ...]:
     clears = []
     newer_ms = evidence.duration_ms
     for record in reversed(evidence.records):
-        if record.event in ("play", "verb"):
-            # From here on what sounds may be newer than a clear before: the app's next audio, or a verb's prompt.
+        if record.event in ("play", "checkpoint", "verb"):
+            # From here on what sounds may be newer than a clear before: the app's next audio, which may show only by
+            # the checkpoint behind it, or a verb's prompt.
             newer_ms = record.t_ms
         elif record.event == "cleared" and record.number("ms") > 0:
             silent = _silent_after(evidence, record.t_ms, newer_ms)
@@ -203,7 +204,7 @@ class Line:
 
 
 def lines(evidence: CallEvidence) -> list[Line]:
-    """What happened, in order. The audio of one stretch of sound is one line, however many messages it came in."""
+    """What happened, in order. What belongs together is one line: the audio of one utterance, checkpoints set at once."""
     told = [
         Line(utterance.start_ms, utterance.end_ms, utterance.speaker, "speech", f"speaks {duration(utterance.ms)}")
         for utterance in evidence.utterances
@@ -211,60 +212,42 @@ def lines(evidence: CallEvidence) -> list[Line]:
     answered = evidence.first("answered")
     since = answered.at if answered is not None else 0.0
     before_answer = True
-    burst: _Burst | None = None
-    for index, record in enumerate(evidence.records):
-        before_answer = before_answer and record is not answered
-        start_ms = (record.at - since) * 1000 if before_answer else float(record.t_ms)
-        if record.event == "play":
-            if burst is None or not burst.goes_on(record):
-                burst = _Burst(len(told), start_ms)
-                told.append(burst.line())
-            burst.add(record)
-            told[burst.index] = burst.line()
-        elif record.event != "media":
-            if record.event in ("cleared", "stream_ended"):
-                burst = None
-            told.append(_line(record, start_ms, dropped=_is_drop(evidence.records, index)))
+    for group in _groups(evidence):
+        before_answer = before_answer and group[0] is not answered
+        start_ms = (group[0].at - since) * 1000 if before_answer else float(group[0].t_ms)
+        told.append(_line(group, start_ms))
     return sorted(told, key=lambda line: (line.start_ms, line.kind == "speech"))
 
 
-def _is_drop(records: Sequence[LogRecord], index: int) -> bool:
-    """Whether a record is the clear of what a stream that ended there had not played yet, and not one of the app's."""
-    record = records[index]
-    if record.event != "cleared" or not record.number("ms"):
-        return False
-    index += 1
-    while index < len(records) and records[index].event == "mistakes":
-        index += 1
-    return index < len(records) and records[index].event == "stream_ended" and records[index].t_ms == record.t_ms
-
-
-class _Burst:
-    """Audio that an app sent without a pause in what the caller hears."""
-
-    def __init__(self, index: int, start_ms: float) -> None:
-        self.index = index
-        self._start_ms = start_ms
-        self._ms = 0.0
-        self._count = 0
-        self._sounds_until = start_ms
-        self._last_ms = start_ms
-
-    def goes_on(self, record: LogRecord) -> bool:
-        return record.t_ms < self._sounds_until + STOP_MS
-
-    def add(self, record: LogRecord) -> None:
-        self._ms += record.number("ms")
-        self._count += 1
-        self._last_ms = record.t_ms
-        self._sounds_until = record.t_ms + record.number("queued_ms")
-
-    def line(self) -> Line:
-        messages = "one message" if self._count == 1 else f"{self._count} messages"
-        took = self._last_ms - self._start_ms
-        within = f", within {duration(took)}" if took else ""
-        text = f"sends {duration(self._ms)} of audio in {messages}{within}"
-        return Line(self._start_ms, self._start_ms, "app", "play", text)
+def _groups(evidence: CallEvidence) -> list[list[LogRecord]]:
+    """The records that are told, those of one line together."""
+    app = [utterance for utterance in evidence.utterances if utterance.speaker == "app"]
+    starts = [utterance.start_ms for utterance in app]
+    groups: list[list[LogRecord]] = []
+    unfinished: dict[str, list[LogRecord]] = {}
+    for record in evidence.records:
+        if record.event == "media":
+            continue
+        group = unfinished.get(record.event, [])
+        if group and record.event == "play":
+            last, before = group[-1], bisect_left(starts, record.t_ms)
+            expected_ms = last.t_ms + last.number("ms")
+            # Only the recording tells how long an utterance went on whose audio came bit by bit.
+            heard_ms = app[before - 1].end_ms if before else 0
+            goes_on = record.t_ms < max(expected_ms, heard_ms) + STOP_MS
+        else:
+            goes_on = bool(group) and record.t_ms == group[-1].t_ms and record.facts.get("accepted") is True
+        if goes_on:
+            group.append(record)
+            continue
+        if record.event not in ("play", "checkpoint"):
+            unfinished.pop("checkpoint", None)
+        if record.event in ("cleared", "stream_ended"):
+            unfinished.pop("play", None)
+        groups.append([record])
+        if record.event == "play" or (record.event == "checkpoint" and record.facts.get("accepted") is True):
+            unfinished[record.event] = groups[-1]
+    return groups
 
 
 _WORDS: dict[str, tuple[Speaker, Callable[[LogRecord], str]]] = {
@@ -280,6 +263,7 @@ _WORDS: dict[str, tuple[Speaker, Callable[[LogRecord], str]]] = {
     "stream_degraded": ("app", lambda r: f"reads too slowly: {r.number('percent'):g} % of its buffer is full"),
     "played": ("carrier", lambda r: f"has played all up to the checkpoint {_name(r)}"),
     "refused": ("carrier", lambda r: f"refuses {_ms(r)} of the app's audio: {_ms(r, 'queued_ms')} wait already"),
+    "dropped": ("carrier", lambda r: f"drops {_ms(r)} of audio not yet played, with the stream"),
     "send_dtmf": ("app", lambda r: f"sends the digits {_t(r, 'digits')}"),
     "dtmf": ("caller", lambda r: f"presses {_t(r, 'digit')}"),
     "mistake": ("app", lambda r: f"makes a mistake ({_t(r, 'code')}): {_t(r, 'text')}"),
@@ -304,28 +288,28 @@ _TROUBLE = frozenset(
 )
 
 
-def _line(record: LogRecord, start_ms: float, *, dropped: bool) -> Line:
+def _line(group: Sequence[LogRecord], start_ms: float) -> Line:
+    record = group[0]
     event = record.event
     trouble = event in _TROUBLE
     who: Speaker
     if event in _WORDS:
         who, words = _WORDS[event]
         text = words(record)
-    elif event == "stream_ended":
-        trouble = record.facts.get("failed") is True
-        who, text = "carrier", f"the stream {'failed' if trouble else 'ended'}: {_t(record, 'text')}"
+    elif event == "play":
+        dry = f", whose queue runs dry {_times(len(group) - 1)}" if len(group) > 1 else ""
+        who, text = "app", f"sends audio{dry}"
     elif event == "checkpoint":
         trouble = record.facts.get("accepted") is False
         who, text = "app", f"sets the checkpoint {_name(record)}{', which is refused' if trouble else ''}"
+        if len(group) > 1:
+            text = f"sets {len(group)} checkpoints, {_name(record)} to {_name(group[-1])}"
+    elif event == "stream_ended":
+        trouble = record.facts.get("failed") is True
+        who, text = "carrier", f"the stream {'failed' if trouble else 'ended'}: {_t(record, 'text')}"
     elif event == "cleared":
-        ms = _ms(record)
-        if dropped:
-            who, text = "carrier", f"drops {ms} of audio not yet played, with the stream"
-        else:
-            who, text = (
-                "app",
-                f"clears: {ms} of audio dropped" if record.number("ms") else "clears: nothing was waiting",
-            )
+        ms = record.number("ms")
+        who, text = "app", f"clears: {duration(ms)} of audio dropped" if ms else "clears: nothing was waiting"
     elif event == "callback":
         trouble = "error" in record.facts or record.number("status") >= 400
         who, text = "carrier", _callback(record)
@@ -387,6 +371,10 @@ def _name(record: LogRecord) -> str:
     return f"“{_t(record, 'name')}”"
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _ms(record: LogRecord, key: str = "ms") -> str:
     return duration(record.number(key))
 
@@ -433,7 +421,7 @@ def render(evidence: CallEvidence, *, width: int = 100, colour: bool = False) ->
 
     Args:
         evidence: The call.
-        width: Columns; at least 60 are used.
+        width: Columns; at least 72 are used.
         colour: Whether to colour it, with ANSI escapes.
     """
     width = max(width, _LEAST_WIDTH)
@@ -492,6 +480,10 @@ def _summary(evidence: CallEvidence, width: int) -> list[str]:
     rows = waits(latencies(evidence))
     margin = max((len(name) for name, _ in rows), default=0) + 3
     summary = [f"{name:<{margin}}{value}" for name, value in rows]
+    sent = sum(record.number("app_ms") for record in evidence.records if record.event == "media")
+    unheard = sum(record.number("ms") for record in evidence.records if record.event in ("cleared", "dropped"))
+    if sent:
+        summary.append(f"{'app sent':<{margin}}{duration(sent)} of audio, {duration(unheard)} of it never played")
     summary += textwrap.wrap(" · ".join(f"{name} {count}" for name, count in totals(evidence).items()), width)
     ended = evidence.first("ended")
     if ended is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import re
 import socket
 import ssl
@@ -544,7 +545,9 @@ async def _connect_socket(
             return sock
     if isinstance(failure, TimeoutError):
         raise failure
-    raise UnreachableError(f"{target} cannot be connected to: {failure.strerror if failure else 'it has no address'}")
+    # asyncio puts words of its own into strerror.
+    reason = os.strerror(failure.errno) if failure and failure.errno else str(failure or "it has no address")
+    raise UnreachableError(f"{target} cannot be connected to: {reason}")
 
 
 async def _shake_hands(

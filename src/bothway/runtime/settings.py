@@ -211,7 +211,7 @@ class Settings:
     )
     config: Path | None = field(
         default=None,
-        metadata=_about(_path, "the file that names accounts, numbers, applications, trunks and limits", "carrier dev"),
+        metadata=_about(_path, "the file that names accounts, numbers, applications and limits", "carrier"),
     )
     data: Path = field(
         default=Path(".bothway"),
@@ -220,7 +220,10 @@ class Settings:
     auth_id: str | None = field(
         default=None,
         metadata=_about(
-            _text, "the account's id; unset, it is made and kept in the data folder", "carrier call demo dev"
+            _text,
+            "the account's id; unset, it is made and kept in the data folder",
+            "carrier call demo dev",
+            variables=("BOTHWAY_AUTH_ID", "PLIVO_AUTH_ID"),
         ),
     )
     auth_token: str | None = field(
@@ -229,6 +232,7 @@ class Settings:
             _text,
             "the account's token; unset, it is made and kept in the data folder",
             "carrier call demo dev",
+            variables=("BOTHWAY_AUTH_TOKEN", "PLIVO_AUTH_TOKEN"),
             is_secret=True,
         ),
     )
@@ -237,23 +241,25 @@ class Settings:
         metadata=_about(
             _boolean,
             "let outgoing URLs lead to private networks and to this machine",
-            "carrier call demo dev",
+            "carrier call",
             by_command=_LOCAL,
         ),
     )
     recordings: bool = field(
-        default=False, metadata=_about(_boolean, "keep a stereo recording of every call", _ALL, by_command=_LOCAL)
+        default=False,
+        metadata=_about(_boolean, "keep a stereo recording of every call", "carrier call demo dev", by_command=_LOCAL),
     )
     out: Path = field(
-        default=Path("bothway-out"), metadata=_about(_path, "the folder for recordings, event logs and timelines", _ALL)
+        default=Path("bothway-out"),
+        metadata=_about(_path, "the folder for recordings, event logs and timelines", "call demo"),
     )
     public_url: str | None = field(
         default=None,
         metadata=_about(
-            _origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "carrier serve dev"
+            _origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "serve"
         ),
     )
-    workers: int = field(default=1, metadata=_about(_workers, "the number of processes to run", "carrier serve"))
+    workers: int = field(default=1, metadata=_about(_workers, "the number of processes to run", "serve"))
     tls_cert: Path | None = field(
         default=None, metadata=_about(_path, "the certificate chain to serve TLS with, as PEM", "carrier serve")
     )
@@ -268,12 +274,12 @@ class Settings:
     )
     api_url: str = field(
         default=DEFAULT_API_URL,
-        metadata=_about(_origin, "the base of the carrier's REST API that the app calls", "serve dev"),
+        metadata=_about(_origin, "the base of the carrier's REST API that the app calls", "serve"),
     )
     plivo_auth_id: str | None = field(
         default=None,
         metadata=_about(
-            _text, "the account that the app answers for", "serve dev", variables=("PLIVO_AUTH_ID", "BOTHWAY_AUTH_ID")
+            _text, "the account that the app answers for", "serve", variables=("PLIVO_AUTH_ID", "BOTHWAY_AUTH_ID")
         ),
     )
     plivo_auth_token: str | None = field(
@@ -281,14 +287,14 @@ class Settings:
         metadata=_about(
             _text,
             "the token that the carrier's signatures are checked with",
-            "serve dev",
+            "serve",
             variables=("PLIVO_AUTH_TOKEN", "BOTHWAY_AUTH_TOKEN"),
             is_secret=True,
         ),
     )
     check_signatures: bool = field(
         default=True,
-        metadata=_about(_boolean, "refuse requests and streams that the carrier did not sign", "serve dev"),
+        metadata=_about(_boolean, "refuse requests and streams that the carrier did not sign", "serve"),
     )
     drain_seconds: float = field(
         default=30.0,

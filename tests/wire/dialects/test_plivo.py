@@ -357,6 +357,7 @@ def test_what_apps_write_oddly_is_understood_and_told(message: bytes, expected: 
         ({"event": "checkpoint", "name": "a"}, Checkpoint("a")),
         ({"event": "checkpoint", "name": "a", "streamId": "another"}, Checkpoint("a")),
         ({"event": "checkpoint", "name": ""}, Checkpoint("")),
+        ({"event": "checkpoint", "name": "x" * 1024}, Checkpoint("x" * 1024)),
         ({"event": "clearAudio"}, ClearAudio()),
         ({"event": "clearAudio", "stream_uuid": STREAM}, ClearAudio()),
         ({"event": "sendDTMF", "dtmf": "0123456789*#ABCD"}, SendDtmf("0123456789*#ABCD")),
@@ -617,7 +618,7 @@ def test_what_is_broken_is_a_mistake_at_both_ends(name: str) -> None:
         assert found.text.isprintable()
 
 
-@pytest.mark.parametrize("depth", range(900, 1010))
+@pytest.mark.parametrize("depth", [*range(900, 1010), 5_000, 20_000, 30_000])
 def test_headers_nested_to_the_edge_of_the_stack_do_not_raise(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
     found = decode_from_carrier(start()[:-1] + b',"extra_headers":' + deep + b"}")

@@ -331,7 +331,7 @@ def _decode_liberal(
         message = reader(reading)
     except _WrongError as wrong:
         return wrong.mistake
-    except RecursionError:
+    except RecursionError:  # writing nested metadata again may take more of the stack than reading it did
         return Mistake("not-json", f"{event} nests deeper than any real message")
     if reading.oddities:
         return Tolerated(
