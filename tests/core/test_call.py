@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothway.core.call import Call, CallPlan, DocumentRead, Remark, State, VerbStarted
+from bothway.core.call import Call, CallPlan, State
+from bothway.core.document import DocumentRead, Remark, VerbStarted
 from bothway.core.execution import (
     Answer,
     CloseStream,
@@ -80,7 +81,7 @@ class Caller:
 def test_a_document_is_fetched_executed_and_over() -> None:
     caller = Caller()
     call = caller.call
-    assert (call.state, call.answered, call.next_deadline()) == (State.FETCHING, False, 100.0 + 14_400)
+    assert (call.state, (call.answered_at is not None), call.next_deadline()) == (State.FETCHING, False, 100.0 + 14_400)
     call.receive_document(1, xml(SPEAK, '<Wait length="3"/>', "<Play>https://example.com/a.mp3</Play>"), 101.0)
     assert caller.new() == [Answer(), Prompt("1", Speak("Hello"))]
     assert (call.state, call.answered_at) == (State.PROMPTING, 101.0)
@@ -383,7 +384,7 @@ def test_a_stream_may_end_before_the_document_beside_it() -> None:
     caller = Caller(BESIDE, SPEAK, BESIDE)
     caller.call.receive_stream_open(1, 102.0)
     caller.call.receive_stream_end(1, 103.0)
-    assert (caller.call.state, caller.call.open_streams) == (State.PROMPTING, 0)
+    assert (caller.call.state, caller.call._run.open_streams) == (State.PROMPTING, 0)
     caller.call.receive_prompt_end("1", 104.0)
     assert caller.new()[-1] == OpenStream(2, Stream("wss://example.com/ws"))
     assert caller.call.state is State.LINGERING
@@ -555,10 +556,10 @@ class Shell:
         else:
             assert deadline is not None
             assert deadline <= 14_400
-        assert sum(isinstance(command, Answer) for command in self.commands) == call.answered <= 1
+        assert sum(isinstance(command, Answer) for command in self.commands) == (call.answered_at is not None)
         opened = [command.index for command in self.commands if isinstance(command, OpenStream)]
         assert opened == list(range(1, len(opened) + 1))
-        assert call.open_streams <= call.streams_allowed
+        assert call._run.open_streams <= call._run.streams_allowed
         prompts = [command for command in self.commands if isinstance(command, Prompt | StopPrompt)]
         assert sum(isinstance(command, StopPrompt) for command in prompts) <= over
         fetched = [command.fetch_id for command in self.commands if isinstance(command, Fetch)]

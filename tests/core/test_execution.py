@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from bothway.core.call import Call, CallPlan
+from bothway.core.document import DocumentRun
 from bothway.core.execution import DocumentKind, Execution, Wait, cause
-from bothway.core.profile import DOCUMENTED
+from bothway.core.profile import Limits
 from bothway.errors import UsageError
 from bothway.wire.hangup import HANGUP_CAUSES
 
 
 def test_a_call_is_what_executors_ask() -> None:
-    execution: Execution = Call(CallPlan("https://example.com/answer"), DOCUMENTED)
+    execution: Execution = DocumentRun(Limits())
     assert (execution.open_streams, execution.streams_allowed, execution.answered) == (0, 1, False)
 
 

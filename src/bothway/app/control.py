@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -57,8 +58,9 @@ class PlivoControl:
         import aiohttp
 
         if self._session is None:
+            credentials = b64encode(f"{self._auth_id}:{self._auth_token}".encode()).decode("ascii")
             self._session = aiohttp.ClientSession(
-                auth=aiohttp.BasicAuth(self._auth_id, self._auth_token),
+                headers={"Authorization": f"Basic {credentials}"},
                 timeout=aiohttp.ClientTimeout(total=DEADLINE),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

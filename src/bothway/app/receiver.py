@@ -210,7 +210,7 @@ class CallReceiver:
             log.warning(
                 "a socket with another call's token: the stream is refused",
                 call=start.call_id,
-                token_is_for=self._grant.call_id,
+                granted_for=self._grant.call_id,
             )
             self._close(CloseCode.POLICY, "policy")
             return

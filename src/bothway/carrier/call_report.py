@@ -14,7 +14,7 @@ from bothway.carrier.leg import Leg
 from bothway.carrier.node import Node
 from bothway.carrier.stream_client import StreamClient
 from bothway.carrier.webhook_client import WebhookClient
-from bothway.core.call import CallEvent, DocumentRead, Remark, VerbStarted
+from bothway.core.document import CallEvent, DocumentRead, Remark, VerbStarted
 from bothway.core.media import (
     AudioBegun,
     AudioCleared,

@@ -18,7 +18,8 @@ from bothway.carrier.leg import Leg
 from bothway.carrier.node import Node
 from bothway.carrier.prompts import prompt_audio
 from bothway.carrier.stream_client import StreamClient, StreamEnd
-from bothway.core.call import Call, CallEvent
+from bothway.core.call import Call
+from bothway.core.document import CallEvent
 from bothway.core.execution import (
     Answer,
     CloseStream,
@@ -262,7 +263,7 @@ class LiveCall:
     async def _get_document(self, fetch: Fetch) -> None:
         kind = fetch.kind.word
         if fetch.kind is DocumentKind.REDIRECT:
-            status = "in-progress" if self._core.answered else "ringing"
+            status = "in-progress" if self._core.answered_at is not None else "ringing"
             params = standard_params(self._facts, event="Redirect", status=status)
         else:
             params = answer_params(self._facts)

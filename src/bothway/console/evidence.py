@@ -31,7 +31,7 @@ __all__ = ["CallEvidence", "LogRecord", "Speaker", "Utterance", "read_evidence"]
 _HEADER = struct.Struct("<4sI8sIHHIIHH4sI")  # the 44 bytes that `bothway.audio.wav.wav_header` makes
 _LEVEL_FRAMES = 4096  # levels are measured in pieces of so many frames: 80 s, a few megabytes
 _LAST_MS = 1_000
-"""What a recording may lack of its call: it is written a second at a time, and the far end of a leg records on its own."""
+"""What a recording may lack of its call: it is written by the second, and the far end of a leg keeps one of its own."""
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 

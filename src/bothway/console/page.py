@@ -100,12 +100,12 @@ overflow-clip-margin:6px}
 .said{position:absolute;top:0;bottom:0;border-radius:5px;background:var(--c);opacity:.13}
 .name{position:sticky;left:4px;z-index:2;display:inline-block;font-size:12px;color:var(--c);font-weight:600;top:0;
 pointer-events:none}
-.lane{position:relative;height:30px;border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
-.wait{position:absolute;top:9px;min-width:2px;height:12px;border-radius:3px;background:var(--turn);opacity:.85}
+.lane{position:relative;height:42px;border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
+.wait{position:absolute;top:5px;min-width:2px;height:12px;border-radius:3px;background:var(--turn);opacity:.85}
 .wait span{position:absolute;left:100%;top:-4px;padding-left:4px;font-size:12px;line-height:20px;color:var(--turn);
 white-space:nowrap}
 .many span{display:none}.deep .many span{display:block}
-.mark{position:absolute;width:9px;height:9px;margin-left:-4px;top:10px;border-radius:50%;background:var(--c);
+.mark{position:absolute;width:9px;height:9px;margin-left:-4px;top:27px;border-radius:50%;background:var(--c);
 border:1px solid var(--card);padding:0;min-width:0;z-index:3}
 .mark.trouble{--c:var(--bad)}.mark:hover{transform:scale(1.5)}
 .guide{position:absolute;top:0;bottom:20px;width:0;border-left:1px dashed var(--c);opacity:.6;pointer-events:none}

@@ -204,7 +204,7 @@ class Line:
 
 
 def lines(evidence: CallEvidence) -> list[Line]:
-    """What happened, in order. What belongs together is one line: the audio of one utterance, checkpoints set at once."""
+    """What happened, in order. One line is the audio of one utterance, or the checkpoints that were set at once."""
     told = [
         Line(utterance.start_ms, utterance.end_ms, utterance.speaker, "speech", f"speaks {duration(utterance.ms)}")
         for utterance in evidence.utterances

@@ -8,32 +8,19 @@ Synchronous and without a clock: `receive_*` and commands take `now`, `to_send` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, TypeAlias
+from typing import Any
 
-from bothway.core.execution import (
-    Answer,
-    CloseStream,
-    Command,
-    DocumentKind,
-    End,
-    Fetch,
-    OpenStream,
-    Prompt,
-    RefuseStream,
-    StopPrompt,
-    Wait,
-    cause,
-)
+from bothway.core.document import WAIT, CallEvent, DocumentRead, DocumentRun, VerbStarted
+from bothway.core.execution import CloseStream, Command, DocumentKind, Wait, cause
 from bothway.core.profile import Profile
 from bothway.core.verbs import executor_of
 from bothway.errors import UsageError
 from bothway.wire import callxml
-from bothway.wire.callxml import Diagnostic, Play, Speak, Stream, Verb
 from bothway.wire.hangup import HangupCause
 
-__all__ = ["Call", "CallEvent", "CallPlan", "DocumentRead", "Remark", "State", "VerbStarted"]
+__all__ = ["Call", "CallPlan", "State"]
 
 
 class State(Enum):
@@ -67,35 +54,7 @@ class CallPlan:
     time_limit: int = 14_400
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentRead:
-    """A document was read; these are the remarks on it."""
-
-    kind: DocumentKind
-    verbs: int
-    diagnostics: tuple[Diagnostic, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VerbStarted:
-    """A verb of the document starts."""
-
-    element: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something in the call's log that is worth a person's look."""
-
-    text: str
-
-
-CallEvent: TypeAlias = DocumentRead | VerbStarted | Remark
-
 _TIME_LIMIT = "time limit"
-_SCHEDULE = "schedule"
-_WAIT = "wait"
-_ENDLESS = 0
 
 
 class Call:
@@ -104,48 +63,44 @@ class Call:
     Args:
         plan: Where its documents are.
         profile: What the carrier does where sources disagree.
-
-    Attributes:
-        state: What it is doing.
-        answered_at: When the leg was picked up, or None.
-        end_cause: Why it ended, or None.
     """
 
     def __init__(self, plan: CallPlan, profile: Profile) -> None:
-        self.state = State.NEW
-        self.answered_at: float | None = None
-        self.end_cause: HangupCause | None = None
         self._plan = plan
         self._profile = profile
-        self._verbs: list[Verb] = []  # what is left of the document, the next one last
-        self._kind = DocumentKind.ANSWER  # of the document being fetched or executed
-        self._fetches = 0
-        self._prompts = 0
-        self._prompt: Speak | Play | None = None  # being heard
-        self._loops_left = 0
-        self._streams = 0
-        self._open: dict[int, Stream] = {}
-        self._blocking: int | None = None  # the stream that the document waits for
-        self._timers: dict[str | int, float] = {}  # a name, or a stream's index, to its deadline
-        self._now = 0.0
-        self._commands: list[Command] = []
-        self._events: list[CallEvent] = []
+        self._state = State.NEW
+        self._run = DocumentRun(profile.limits)
+
+    @property
+    def state(self) -> State:
+        """What the call is doing."""
+        return self._state if self._run.end_cause is None else State.ENDED
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the leg was picked up, or None."""
+        return self._run.answered_at
+
+    @property
+    def end_cause(self) -> HangupCause | None:
+        """Why the call ended, or None."""
+        return self._run.end_cause
 
     # What the shell asks.
 
     def to_send(self) -> list[Command]:
         """Commands for the shell since the last call."""
-        commands, self._commands = self._commands, []
+        commands, self._run.commands = self._run.commands, []
         return commands
 
     def events(self) -> list[CallEvent]:
         """What happened since the last call."""
-        events, self._events = self._events, []
+        events, self._run.events = self._run.events, []
         return events
 
     def next_deadline(self) -> float | None:
         """When `handle_deadline` is due."""
-        return min(self._timers.values(), default=None)
+        return min(self._run.timers.values(), default=None)
 
     # What the shell tells.
 
@@ -153,10 +108,11 @@ class Call:
         """The call has come in."""
         if self.state is not State.NEW:
             raise UsageError("a call starts once")
-        self._now = now
-        self._timers[_TIME_LIMIT] = now + min(self._plan.time_limit, self._profile.limits.call_seconds)
-        self.state = State.FETCHING
-        self.fetch(DocumentKind.ANSWER, self._plan.answer_url, self._plan.answer_method)
+        run = self._run
+        run.now = now
+        run.timers[_TIME_LIMIT] = now + min(self._plan.time_limit, self._profile.limits.call_seconds)
+        self._state = State.FETCHING
+        run.fetch(DocumentKind.ANSWER, self._plan.answer_url, self._plan.answer_method)
 
     def receive_document(self, fetch_id: int, body: bytes, now: float) -> None:
         """The document asked for is here."""
@@ -180,190 +136,100 @@ class Call:
 
     def receive_hangup(self, now: float) -> None:
         """The caller has hung up."""
-        code = cause(4000, "Caller") if self.answered_at is not None else cause(1000, "Caller")
-        self.hangup(code, now)
+        self.hangup(cause(4000 if self._run.answered else 1000, "Caller"), now)
 
     def hangup(self, end_cause: HangupCause, now: float, detail: str = "") -> None:
         """End the call, for whatever reason from outside."""
-        self._now = now
+        self._run.now = now
         if self.state is not State.ENDED:
-            self.end(end_cause, detail)
+            self._run.end(end_cause, detail)
 
     def handle_deadline(self, now: float) -> None:
         """Do what is due at `now`."""
-        self._now = now
-        due = sorted((at, str(name), name) for name, at in self._timers.items() if at <= now)
+        run = self._run
+        run.now = now
+        due = sorted((at, str(name), name) for name, at in run.timers.items() if at <= now)
         for _, _, name in due:
-            if self._timers.pop(name, None) is None:
+            if run.timers.pop(name, None) is None:
                 continue  # another deadline of this moment made it void
             if isinstance(name, int):
-                self._commands.append(CloseStream(name, "stream timeout"))
-            elif name == _WAIT:
+                run.commands.append(CloseStream(name, "stream timeout"))
+            elif name == WAIT:
                 self._dispatch("timer", now)
             else:
                 what = "the call's time limit" if name == _TIME_LIMIT else "<Hangup schedule>"
-                self.end(cause(6000, "Plivo"), f"{what} was reached")
-
-    # What verbs ask (`Execution`).
-
-    @property
-    def answered(self) -> bool:
-        """Whether the leg was picked up."""
-        return self.answered_at is not None
-
-    @property
-    def open_streams(self) -> int:
-        """Streams open or being opened."""
-        return len(self._open)
-
-    @property
-    def streams_allowed(self) -> int:
-        """Streams that may be open at a time."""
-        return self._profile.limits.streams_per_call
-
-    def answer(self) -> None:
-        """Pick up, once."""
-        if self.answered_at is None:
-            self.answered_at = self._now
-            self._commands.append(Answer())
-
-    def fetch(self, kind: DocumentKind, url: str, method: str) -> Wait:
-        """Ask for a document."""
-        if self._fetches >= self._profile.limits.redirects:
-            return self.end(cause(2060, "Error"), f"this call fetched {self._fetches} documents: it goes in circles")
-        self._fetches += 1
-        self._kind = kind
-        self._commands.append(Fetch(self._fetches, kind, url, method))
-        return Wait.FETCH
-
-    def prompt(self, verb: Speak | Play) -> Wait:
-        """Say or play, `loop` times."""
-        self._prompt = verb
-        self._loops_left = verb.loop
-        return self._next_prompt()
-
-    def wait_for(self, seconds: float, now: float) -> Wait:
-        """Do nothing for a while."""
-        self._timers[_WAIT] = now + seconds
-        return Wait.TIMER
-
-    def open_stream(self, verb: Stream) -> None:
-        """Ask for a stream."""
-        self._streams += 1
-        self._open[self._streams] = verb
-        if verb.keep_call_alive:
-            self._blocking = self._streams
-        self._commands.append(OpenStream(self._streams, verb))
-
-    def refuse_stream(self, verb: Stream, reason: str) -> None:
-        """Report a stream that cannot be."""
-        self._commands.append(RefuseStream(verb, reason))
-
-    def end_after(self, seconds: float, now: float) -> None:
-        """End the call later."""
-        self._timers[_SCHEDULE] = now + seconds
-
-    def end(self, end_cause: HangupCause, detail: str = "") -> Wait:
-        """End the call now."""
-        self.state = State.ENDED
-        self.end_cause = end_cause
-        self._verbs.clear()
-        self._open.clear()
-        self._timers.clear()
-        if self._prompt is not None:
-            self._prompt = None
-            self._commands.append(StopPrompt())
-        self._commands.append(End(end_cause, detail))
-        return Wait.END
-
-    def remark(self, text: str) -> None:
-        """Note something for the log."""
-        self._events.append(Remark(text))
+                run.end(cause(6000, "Plivo"), f"{what} was reached")
 
     # The transitions.
 
     def _dispatch(self, what: str, now: float, *details: Any) -> None:
-        self._now = now
+        self._run.now = now
         transition = _TRANSITIONS[self.state].get(what)
         if transition is not None:
             transition(self, *details)
 
     def _on_document(self, fetch_id: int, body: bytes) -> None:
-        if fetch_id != self._fetches:
+        run = self._run
+        if fetch_id != run.fetches:
             return
         try:
             document = callxml.parse(body)
         except callxml.XmlError as error:
-            self._fail(self._kind.invalid, str(error))
+            self._fail(run.kind.invalid, str(error))
             return
-        self._events.append(DocumentRead(self._kind, len(document.verbs), document.diagnostics))
-        self._verbs = list(reversed(document.verbs))
-        self._run()
+        run.events.append(DocumentRead(run.kind, len(document.verbs), document.diagnostics))
+        run.verbs = list(reversed(document.verbs))
+        self._go_on()
 
     def _on_failure(self, fetch_id: int, text: str) -> None:
-        if fetch_id == self._fetches:
-            self._fail(self._kind.unreachable, text)
+        if fetch_id == self._run.fetches:
+            self._fail(self._run.kind.unreachable, text)
 
     def _on_prompt_end(self, prompt_id: str, heard: bool) -> None:
-        if prompt_id != str(self._prompts) or self._prompt is None:
-            return
-        self._loops_left -= 1
-        if heard and (self._prompt.loop == _ENDLESS or self._loops_left > 0):
-            self._next_prompt()
-            return
-        self._prompt = None
-        self._run()
-
-    def _on_timer(self) -> None:
-        self._run()
+        if self._run.prompt_ended(prompt_id, heard=heard):
+            self._go_on()
 
     def _on_stream_open(self, index: int) -> None:
-        if index in self._open:
-            self._timers[index] = self._now + self._open[index].stream_timeout
+        run = self._run
+        if index in run.streams:
+            run.timers[index] = run.now + run.streams[index].stream_timeout
 
     def _on_stream_end(self, index: int) -> None:
-        self._forget_stream(index)
-        if index == self._blocking:
-            self._blocking = None
-            self._run()
+        run = self._run
+        run.forget_stream(index)
+        if index == run.blocking:
+            run.blocking = None
+            self._go_on()
 
     def _on_lingering_stream_end(self, index: int) -> None:
-        self._forget_stream(index)
-        if not self._open:
-            self._run()
-
-    def _forget_stream(self, index: int) -> None:
-        self._open.pop(index, None)
-        self._timers.pop(index, None)
-
-    def _next_prompt(self) -> Wait:
-        assert self._prompt is not None
-        self._prompts += 1
-        self._commands.append(Prompt(str(self._prompts), replace(self._prompt, loop=1)))
-        return Wait.PROMPT
+        self._run.forget_stream(index)
+        if not self._run.streams:
+            self._go_on()
 
     def _fail(self, code: int, text: str) -> None:
         """A document failed: the fallback's turn, once, and only for the answer."""
-        if self._kind is DocumentKind.ANSWER and self._plan.fallback_url:
-            self.remark(f"{text}; trying the fallback URL")
-            self.fetch(DocumentKind.FALLBACK, self._plan.fallback_url, self._plan.fallback_method)
+        run = self._run
+        if run.kind is DocumentKind.ANSWER and self._plan.fallback_url:
+            run.remark(f"{text}; trying the fallback URL")
+            run.fetch(DocumentKind.FALLBACK, self._plan.fallback_url, self._plan.fallback_method)
             return
-        self.end(cause(code, "Error"), text)
+        run.end(cause(code, "Error"), text)
 
-    def _run(self) -> None:
+    def _go_on(self) -> None:
         """Execute verbs until one of them waits for something."""
-        while self._verbs:
-            verb = self._verbs.pop()
-            self._events.append(VerbStarted(type(verb).__name__))
-            waits_for = executor_of(verb)(verb, self, self._now)
+        run = self._run
+        while run.verbs:
+            verb = run.verbs.pop()
+            run.events.append(VerbStarted(type(verb).__name__))
+            waits_for = executor_of(verb)(verb, run, run.now)
             if waits_for is not Wait.NOTHING:
-                self.state = _STATE_OF[waits_for]
+                self._state = _STATE_OF[waits_for]
                 return
-        self.answer()  # a valid document with nothing in it is answered, and then hung up (plivo-protocol.md, 7.1)
-        if self._open and self._profile.stream_holds_call:
-            self.state = State.LINGERING
+        run.answer()  # a valid document with nothing in it is answered, and then hung up (plivo-protocol.md, 7.1)
+        if run.streams and self._profile.stream_holds_call:
+            self._state = State.LINGERING
             return
-        self.end(cause(4010, "Plivo"))
+        run.end(cause(4010, "Plivo"))
 
 
 _STATE_OF = {
@@ -383,7 +249,7 @@ _TRANSITIONS: dict[State, dict[str, Callable[..., None]]] = {
     State.NEW: {},
     State.FETCHING: {"document": Call._on_document, "failure": Call._on_failure, **_BESIDE},  # noqa: SLF001
     State.PROMPTING: {"prompt_end": Call._on_prompt_end, **_BESIDE},  # noqa: SLF001
-    State.WAITING: {"timer": Call._on_timer, **_BESIDE},  # noqa: SLF001
+    State.WAITING: {"timer": Call._go_on, **_BESIDE},  # noqa: SLF001
     State.STREAMING: dict(_BESIDE),
     State.LINGERING: {**_BESIDE, "stream_end": Call._on_lingering_stream_end},  # noqa: SLF001
     State.ENDED: {},
