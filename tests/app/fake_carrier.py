@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -172,8 +173,9 @@ async def dialled(
         carrier = FakeCarrier(socket, speed, acks)
         tasks = [asyncio.create_task(carrier.read()), asyncio.create_task(carrier.play())]
         try:
-            if start is not None:
-                await socket.send(start or start_message())
+            with contextlib.suppress(ConnectionClosed):  # one that is refused may be closed already
+                if start is not None:
+                    await socket.send(start or start_message())
             yield carrier
         finally:
             for task in tasks:

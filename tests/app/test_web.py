@@ -128,10 +128,13 @@ async def test_callbacks_of_either_vocabulary(serve: Any) -> None:
 
 
 async def test_a_body_that_is_no_form_has_no_parameters(serve: Any) -> None:
-    async with serve(an_app(check_signatures=False)) as url, aiohttp.ClientSession() as session:
-        async with session.post(f"{url}/answer", json=answer_form()) as response:
-            assert response.status == 400
-            assert "no CallUUID" in await response.text()
+    async with (
+        serve(an_app(check_signatures=False)) as url,
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/answer", json=answer_form()) as response,
+    ):
+        assert response.status == 400
+        assert "no CallUUID" in await response.text()
 
 
 async def test_a_client_that_leaves_in_the_middle(serve: Any) -> None:

@@ -528,3 +528,15 @@ def test_whatever_happens_every_tick_gives_whole_frames_of_both_directions(
         media.events()
     assert frames == media.clock.taken == inbound
     assert cleared == 0
+
+
+def test_what_is_played_right_after_a_clear_begins_anew() -> None:
+    # The frame that sounds when the clear comes is still in the air: it is not what the new audio follows on.
+    media = joined()
+    play = plivo.PlayWriter(MULAW_8K).write(bytes(320))
+    media.receive_from_app(play, 0.0)
+    media.tick(0.0)
+    media.receive_from_app(plivo.encode_clear_audio(stream_id=STREAM), 0.005)
+    media.receive_from_app(play, 0.01)
+    media.receive_from_app(play, 0.01)
+    assert media.events() == [AudioBegun(40.0), AudioCleared(20.0), AudioBegun(40.0)]

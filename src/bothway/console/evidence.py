@@ -163,12 +163,26 @@ class CallEvidence:
         """The utterances of both sides, by their start. Two of one side are at least 300 ms apart."""
         spans = self._app_spans()
         starts = [start for start, _ in spans]
+        prompts = self._prompt_spans()
         found = [Utterance("caller", *span) for span in _spans(self.levels[:, 0])]
         for start_ms, end_ms in _spans(self.levels[:, 1]):
             before = bisect_left(starts, end_ms)
             of_app = not self.records or (before > 0 and spans[before - 1][1] > start_ms)
+            of_app = of_app and not any(start < end_ms and start_ms < end for start, end in prompts)
             found.append(Utterance("app" if of_app else "carrier", start_ms, end_ms))
         return tuple(sorted(found, key=lambda utterance: utterance.start_ms))
+
+    def _prompt_spans(self) -> list[tuple[float, float]]:
+        """When the document spoke or played by itself, in order."""
+        spans: list[tuple[float, float]] = []
+        started: float | None = None
+        for record in self.records:
+            if record.event == "prompt":
+                started = record.t_ms
+            elif started is not None and record.event in ("prompt_played", "prompt_failed", "ended"):
+                spans.append((started, record.t_ms))
+                started = None
+        return spans
 
     def _app_spans(self) -> list[tuple[float, float]]:
         """When the caller may have heard the app, in order: from the first audio on each stream to the stream's end."""

@@ -268,6 +268,8 @@ _WORDS: dict[str, tuple[Speaker, Callable[[LogRecord], str]]] = {
     "dtmf": ("caller", lambda r: f"presses {_t(r, 'digit')}"),
     "mistake": ("app", lambda r: f"makes a mistake ({_t(r, 'code')}): {_t(r, 'text')}"),
     "mistakes": ("app", lambda r: f"made the mistake {_t(r, 'code')} {r.number('count'):g} times in all"),
+    "prompt": ("carrier", lambda r: f"<{_t(r, 'element')}>: {_t(r, 'text')}"),
+    "prompt_played": ("carrier", lambda _: "the caller has heard it"),
     "prompt_failed": ("carrier", lambda r: f"could not play a prompt: {_t(r, 'text')}"),
     "evidence_failed": ("carrier", lambda r: f"could not write {_t(r, 'file')}: {_t(r, 'text')}"),
 }

@@ -118,6 +118,12 @@ class _StreamPath:
         self._play_format = stream.start.format
         self._play_transcoder = Transcoder(self._play_format, leg_format)
         self._holds_tail = False
+        self._cut = False  # a clear was obeyed, and nothing has been queued since
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of the app's is queued or sounding, but for what a clear has cut off."""
+        return self.playout.idle or self._cut
 
     def play(self, chunk: PlayAudio) -> bool:
         audio_format = chunk.format or self.stream.start.format
@@ -128,6 +134,7 @@ class _StreamPath:
         accepted = self.playout.play(self._play_transcoder.process(chunk.payload))
         if accepted:
             self._holds_tail = not self._play_transcoder.is_identity
+            self._cut = self._cut and not self.playout.queued_bytes
         else:
             self._play_transcoder.reset()
         return accepted
@@ -135,6 +142,7 @@ class _StreamPath:
     def clear(self) -> int:
         self._play_transcoder.reset()
         self._holds_tail = False
+        self._cut = True
         return self.playout.clear()
 
     def _tail(self) -> bytes:
@@ -245,12 +253,12 @@ class Media:
         for event in path.stream.events():
             if isinstance(event, PlayAudio):
                 ms = (event.format or path.stream.start.format).duration_ms(len(event.payload))
-                was_idle = path.playout.idle
+                was_silent = path.is_silent
                 if not path.play(event):
                     self._events.append(AudioRefused(ms, path.playout.queued_ms))
                     continue
                 self.app_ms += ms
-                if was_idle and not path.playout.idle:
+                if was_silent and not path.is_silent:
                     self._events.append(AudioBegun(ms))
             elif isinstance(event, Checkpoint):
                 self._events.append(CheckpointQueued(event.name, path.playout.checkpoint(event.name, now)))

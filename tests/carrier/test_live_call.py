@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.carrier.world import Caller, Request, Socket, listen, page, until, world
+
+from bothway.audio.format import L16_16K, MULAW_8K
+from bothway.core.profile import DOCUMENTED, LIVE, Profile
+from bothway.speech.voices import ToneVoice
+from bothway.wire.hangup import HangupCause
+
+LOUD = b"\x11" * 160
+
+
+async def test_the_callers_audio_is_passed_on_unchanged(tmp_path: Path) -> None:
+    class Counting(Caller):
+        """A caller whose frames are numbered."""
+
+        sent = 0
+
+        def _answer(self, frames: int) -> None:
+            for _ in range(frames):
+                self.sent += 1
+                self.says = bytes([self.sent % 250]) * 160
+                super()._answer(1)
+
+    async def app(socket: Socket) -> None:
+        await socket.until("media", 30)
+
+    async with world(tmp_path, app) as w:
+        caller = Counting()
+        await w.call(w.stream(), caller=caller)
+        payloads = [b64decode(message["media"]["payload"]) for message in w.streams.sockets[0].all("media")]
+        numbered = [payload[0] for payload in payloads if payload != MULAW_8K.silent_frame]
+        assert all(set(payload) == {payload[0]} for payload in payloads)
+        assert numbered == list(range(numbered[0], numbered[0] + len(numbered)))
+        assert len(numbered) >= 28
+
+
+async def test_what_the_app_plays_is_heard_unchanged_and_in_order(tmp_path: Path) -> None:
+    frames = [bytes([number]) * 160 for number in range(1, 41)]
+
+    async def app(socket: Socket) -> None:
+        await socket.play(b"".join(frames)[:1000])  # no whole number of frames
+        await socket.play(b"".join(frames)[1000:])
+        await socket.send(event="checkpoint", name="end")
+        await socket.until("playedStream")
+
+    async with world(tmp_path, app) as w:
+        caller = await w.call(w.stream())
+        first = caller.heard.index(frames[0])
+        assert caller.heard[first : first + 40] == frames
+
+
+async def test_a_16_khz_leg_and_an_8_khz_stream(tmp_path: Path) -> None:
+    async def app(socket: Socket) -> None:
+        await socket.play(b"\x00\x20" * 8000, "audio/x-l16", 8000)
+        await socket.until("media", 20)
+
+    async with world(tmp_path, app) as w:
+        caller = Caller(L16_16K, says=b"\x00\x10" * 320)
+        await w.call(w.stream(contentType="audio/x-l16;rate=8000"), caller=caller)
+        sizes = {len(b64decode(message["media"]["payload"])) for message in w.streams.sockets[0].all("media")}
+        assert sizes == {320}
+        assert {len(frame) for frame in caller.heard} == {640}
+        assert len(caller.heard) - caller.heard.count(L16_16K.silent_frame) > 10
+
+
+async def test_keys_both_ways(tmp_path: Path) -> None:
+    async def app(socket: Socket) -> None:
+        await socket.until("media")
+        await socket.send(event="sendDTMF", dtmf="12#")
+        await socket.until("dtmf", 2)
+
+    async with world(tmp_path, app) as w:
+        caller, _ = w.place(w.stream())
+        await until(lambda: caller.digits)
+        caller.press("7")
+        caller.press("*")
+        await w.over(caller)
+        assert caller.digits == "12#"
+        assert [message["dtmf"]["digit"] for message in w.streams.sockets[0].all("dtmf")] == ["7", "*"]
+        assert [record["digit"] for record in caller.events("dtmf")] == ["7", "*"]
+        assert [record["digits"] for record in caller.events("send_dtmf")] == ["12#"]
+
+
+async def test_a_key_before_the_answer_and_without_a_stream_is_only_on_record(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        caller, _ = w.place(page("<Response><Wait length='1'/></Response>"))
+        caller.press("1")
+        await until(lambda: caller.is_answered)
+        caller.press("2")
+        caller.hang_up()
+        await w.over(caller)
+        assert len(caller.events("dtmf")) == 2
+
+
+async def test_a_caller_that_gives_up_before_the_answer(tmp_path: Path) -> None:
+    async def slowly(request: Request) -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    async with world(tmp_path) as w:
+        caller, _ = w.place(slowly)
+        await until(lambda: w.site.requests)
+        caller.hang_up()
+        await w.over(caller)
+        w.check_accounted(caller, 1000, "Caller")
+        assert w.site.asked("/hangup")[0].params["CallStatus"] == "cancel"
+        assert not caller.is_answered
+
+
+@pytest.mark.parametrize(("reason", "code", "status"), [("busy", 3010, "busy"), ("rejected", 3020, "failed")])
+async def test_a_call_that_is_not_taken(tmp_path: Path, reason: str, code: int, status: str) -> None:
+    async with world(tmp_path) as w:
+        caller = await w.call(page(f"<Response><Hangup reason='{reason}'/></Response>"))
+        w.check_accounted(caller, code, "Answer XML")
+        assert not caller.is_answered
+        assert w.site.asked("/hangup")[0].params["CallStatus"] == status
+
+
+async def test_limits_in_time(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        limited, _ = w.place(w.stream(), time_limit=1)
+        scheduled, _ = w.place(w.stream(before="<Hangup schedule='1'/>"))
+        await w.over(limited)
+        await w.over(scheduled)
+        assert "time limit" in w.check_accounted(limited, 6000, "Plivo")
+        assert "schedule" in w.check_accounted(scheduled, 6000, "Plivo")
+
+
+async def test_a_redirect_is_told_what_the_call_does(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.site.pages["/first"] = page(f"<Response><Wait length='1'/><Redirect>{w.site.url}/next</Redirect></Response>")
+        w.site.pages["/next"] = page("<Response/>")
+        caller = await w.call(page(f"<Response><Redirect method='GET'>{w.site.url}/first</Redirect></Response>"))
+        w.check_accounted(caller, 4010)
+        first, following = w.site.asked("/first")[0], w.site.asked("/next")[0]
+        assert (first.method, first.params["Event"], first.params["CallStatus"]) == ("GET", "Redirect", "ringing")
+        assert (following.method, following.params["CallStatus"]) == ("POST", "in-progress")
+
+
+@pytest.mark.parametrize("profile", [DOCUMENTED, LIVE], ids=lambda profile: profile.name)
+async def test_audio_that_ends_with_its_stream_is_no_clear(tmp_path: Path, profile: Profile) -> None:
+    async def app(socket: Socket) -> None:
+        await socket.play(LOUD * 100)
+        await socket.until("media", 5)
+
+    async with world(tmp_path, app, profile=profile) as w:
+        caller = await w.call(w.stream(statusCallbackUrl=w.site.url + "/status"))
+        w.check_accounted(caller, 4010)
+        assert "ClearedAudio" not in w.site.events("/status")
+        assert not caller.events("cleared")
+        (dropped,) = caller.events("dropped")
+        assert isinstance(dropped["ms"], float)
+        assert dropped["ms"] > 1000
+        assert w.metric("bothway_clears_total") == 0
+
+
+async def test_nothing_is_recorded_of_a_call_after_its_end_but_its_callbacks(tmp_path: Path) -> None:
+    """The end may come in the middle of a tick: with a prompt that was heard, or a stream that was dropped."""
+    async with world(tmp_path, voice=ToneVoice()) as w:
+        caller = await w.call(page("<Response><Speak>Hello, it is me again</Speak></Response>"))
+        events = [record["event"] for record in w.log(caller)]
+        assert events[events.index("ended") :] == ["ended", "callback"]
+
+
+async def test_several_streams_in_turn(tmp_path: Path) -> None:
+    async def app(socket: Socket) -> None:
+        await socket.until("media", 3)
+
+    async with world(tmp_path, app) as w:
+        again = f"<Stream keepCallAlive='true'>{w.streams.url}</Stream>"
+        caller = await w.call(w.stream(after=again + again))
+        w.check_accounted(caller, 4010)
+        starts = [socket.messages[0]["start"] for socket in w.streams.sockets]
+        assert len({start["streamId"] for start in starts}) == 3
+        assert {start["callId"] for start in starts} == {caller.call_id}
+        assert w.metric("bothway_streams_total", outcome="ended") == 3
+
+
+class _BrokenLeg(Caller):
+    """A leg with a bug, in one place."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def send_frames(self, frames: Sequence[bytes]) -> None:
+        if self.where == "send_frames":
+            raise ZeroDivisionError
+        super().send_frames(frames)
+
+    def ended(self, cause: HangupCause, detail: str, *, ran_to_end: bool) -> None:
+        super().ended(cause, detail, ran_to_end=ran_to_end)
+        if self.where == "ended":
+            raise ZeroDivisionError
+
+
+async def test_a_fault_in_a_tick_ends_its_own_call_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        other, _ = w.place(w.stream())
+        broken = await _until_over(w.place(w.stream(), caller=_BrokenLeg("send_frames"))[0], w.over)
+        assert "a fault in the carrier: ZeroDivisionError" in w.check_accounted(broken, 5010, "Error")
+        heard = len(other.heard)
+        await until(lambda: len(other.heard) > heard + 3)
+        other.hang_up()
+        await w.over(other)
+        w.check_accounted(other, 4000)
+
+
+async def _until_over(caller: Caller, over: object) -> Caller:
+    await asyncio.wait_for(caller.done.wait(), 5)
+    await until(lambda: caller.events("callback"))
+    return caller
+
+
+async def test_a_leg_that_fails_at_the_end_is_accounted_for(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        caller = await w.call(page("<Response><Hangup/></Response>"), caller=_BrokenLeg("ended"))
+        w.check_accounted(caller, 4000)
+
+
+async def test_the_carriers_side_keeps_time(tmp_path: Path) -> None:
+    async with world(tmp_path, listen) as w:
+        caller, _ = w.place(w.stream())
+        await until(lambda: len(caller.heard) >= 10)
+        loop = asyncio.get_running_loop()
+        began, heard = loop.time(), len(caller.heard)
+        await asyncio.sleep(0.5)
+        assert len(caller.heard) - heard == pytest.approx((loop.time() - began) / 0.02, abs=2)
+        caller.hang_up()
+        await w.over(caller)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from tests.carrier.world import Caller, page, world
+
+from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
+from bothway.audio.level import rms_dbfs
+from bothway.audio.tones import tone
+from bothway.audio.transcode import to_l16
+from bothway.audio.wav import wav_header
+from bothway.errors import ProviderError
+from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
+
+
+def loud(frames: list[bytes], audio_format: AudioFormat) -> int:
+    return sum(rms_dbfs(to_l16(frame, audio_format.encoding)) > -40 for frame in frames)
+
+
+@pytest.mark.parametrize("leg", [MULAW_8K, L16_8K, L16_16K], ids=str)
+async def test_speak(tmp_path: Path, leg: AudioFormat) -> None:
+    async with world(tmp_path, voice=ToneVoice()) as w:
+        document = page("<Response><Speak>Hello</Speak><Speak loop='2'>you</Speak><Hangup/></Response>")
+        caller = await w.call(document, caller=Caller(leg))
+        w.check_accounted(caller, 4000, "Answer XML")
+        frames = 11 * TONE_MS_PER_CHARACTER // 20
+        assert loud(caller.heard, leg) == pytest.approx(frames, abs=4)  # a resampler rings on after each prompt
+        assert frames <= len(caller.heard) <= frames + 10
+
+
+@pytest.mark.parametrize("leg", [MULAW_8K, L16_16K], ids=str)
+@pytest.mark.parametrize("rate", [8000, 16000, 24000])
+async def test_play(tmp_path: Path, leg: AudioFormat, rate: int) -> None:
+    audio = tone(440.0, 300, rate, -10.0)
+    async with world(tmp_path) as w:
+        w.site.pages["/hello.wav"] = page(wav_header(rate, 1, len(audio)) + audio)
+        document = page(f"<Response><Play>{w.site.url}/hello.wav</Play></Response>")
+        caller = await w.call(document, caller=Caller(leg))
+        w.check_accounted(caller, 4010)
+        assert loud(caller.heard, leg) == pytest.approx(15, abs=1)
+        assert w.site.asked("/hello.wav")[0].method == "GET"
+        assert w.metric("bothway_http_fetches_total", kind="play", outcome="ok") == 1
+
+
+BAD_FILES = [
+    (page(b"", "404 Not Found"), "answered 404", "status"),
+    (page(b"ID3\x03rest"), "MP3", "ok"),
+    (page(b"\xff\xfb\x90rest"), "MP3", "ok"),
+    (page(b"RIFFrest"), "WAV", "ok"),
+    (page(b""), "WAV", "ok"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "outcome"), BAD_FILES, ids=range(len(BAD_FILES)))
+async def test_a_file_that_cannot_be_played_and_the_call_goes_on(
+    tmp_path: Path, file: bytes, text: str, outcome: str
+) -> None:
+    async with world(tmp_path) as w:
+        w.site.pages["/bad"] = file
+        caller = await w.call(page(f"<Response><Play loop='0'>{w.site.url}/bad</Play><Hangup/></Response>"))
+        w.check_accounted(caller, 4000, "Answer XML")
+        assert text in str(caller.events("prompt_failed")[0]["text"])
+        assert len(w.site.asked("/bad")) == (2 if outcome == "status" else 1), "files are tried twice"
+        assert w.metric("bothway_http_fetches_total", kind="play", outcome=outcome) == 1
+
+
+class _Voice(ToneVoice):
+    """A voice that fails after its first chunk."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def synthesize(self, text: str, *, voice: str = "", language: str = "") -> AsyncGenerator[bytes]:
+        yield b"\x00\x10" * 1600
+        await asyncio.sleep(0)
+        raise self.error
+
+
+async def test_a_voice_that_fails(tmp_path: Path) -> None:
+    async with world(tmp_path, voice=_Voice(ProviderError("the voice is overloaded", retryable=True))) as w:
+        caller = await w.call(page("<Response><Speak>Hello</Speak><Hangup/></Response>"))
+        w.check_accounted(caller, 4000, "Answer XML")
+        assert caller.events("prompt_failed")[0]["text"] == "the voice is overloaded"
+
+
+async def test_a_bug_in_a_voice_ends_the_call_alone(tmp_path: Path) -> None:
+    async with world(tmp_path, voice=_Voice(ZeroDivisionError())) as w:
+        caller = await w.call(page("<Response><Speak>Hello</Speak><Hangup/></Response>"))
+        assert "a fault in the carrier: ZeroDivisionError" in w.check_accounted(caller, 5010, "Error")
+        again = await w.call(page("<Response><Hangup/></Response>"))
+        w.check_accounted(again, 4000)
+
+
+async def test_an_endless_prompt_stops_when_the_caller_hangs_up(tmp_path: Path) -> None:
+    async with world(tmp_path, voice=ToneVoice()) as w:
+        caller, _ = w.place(page("<Response><Speak loop='0'>x</Speak></Response>"))
+        await asyncio.wait_for(_heard(caller, 12), 5)
+        caller.hang_up()
+        await w.over(caller)
+        w.check_accounted(caller, 4000, "Caller")
+
+
+async def _heard(caller: Caller, frames: int) -> None:
+    while len(caller.heard) < frames:  # noqa: ASYNC110 - the caller is a list
+        await asyncio.sleep(0.01)
