@@ -299,3 +299,22 @@ async def test_hanging_up_needs_an_account() -> None:
 
     await one_call(app)
     assert "PLIVO_AUTH_ID" in errors[0]
+
+
+async def test_a_one_way_stream_only_listens() -> None:
+    app = new_app()
+    ok: list[bool] = []
+
+    @app.answer("/answer", bidirectional=False, track="both")
+    async def listen(call: Call) -> None:
+        with pytest.raises(UsageError, match="one-way"):
+            await call.play(FRAME)
+        with pytest.raises(UsageError, match="one-way"):
+            call.checkpoint("x")
+        with pytest.raises(UsageError, match="one-way"):
+            call.send_dtmf("1")
+        await call.played()
+        ok.append(not call.clear())
+
+    carrier = await one_call(app)
+    assert (carrier.closed, carrier.got, ok) == ((1000, ""), [], [True])

@@ -38,7 +38,7 @@ class World:
         self.receiver = self.another(handler, call_id, self.duplex)
 
     def another(self, handler: Any, call_id: str | None, duplex: ListedDuplex) -> CallReceiver:
-        receiver = CallReceiver(Grant(handler, call_id, Parties(), self._on_closed), self.calls, NoControl())
+        receiver = CallReceiver(Grant(handler, call_id, Parties(), on_closed=self._on_closed), self.calls, NoControl())
         receiver.opened(duplex)
         return receiver
 

@@ -107,6 +107,7 @@ class Call:
         stop_stream: Callable[[], None],
         ended: Ended,
         started_at: datetime,
+        bidirectional: bool = True,
     ) -> None:
         self.id = start.call_id
         self.stream_id = start.stream_id
@@ -121,7 +122,8 @@ class Call:
         self.started_at = started_at
         self.ended = ended
         self._outgoing = outgoing
-        self._play_now = outgoing.play_now
+        self._play_now = outgoing.play_now if bidirectional else _never
+        self._bidirectional = bidirectional
         self._audio = audio
         self._digits = digits
         self._control = control
@@ -183,12 +185,14 @@ class Call:
             The ledger's account of it, which goes on counting what is heard.
 
         Raises:
-            UsageError: The source cannot be played; the message says why. Nothing is raised when the call has ended.
+            UsageError: The source cannot be played, or the stream is one-way; the message says why. Nothing is raised
+                when the call has ended.
         """
         if type(source) is bytes and text is None and format is None:
             utterance = self._play_now(source)
             if utterance is not None:
                 return utterance
+        self._check_direction()
         return await self._outgoing.play(chunks_of(source, format, self.format), text or "")
 
     async def played(self) -> None:
@@ -206,8 +210,10 @@ class Call:
             call has ended.
 
         Raises:
-            UsageError: The name is empty, longer than 512 characters, or begins with `bothway:`.
+            UsageError: The name is empty, longer than 512 characters, or begins with `bothway:`; or the stream is
+                one-way.
         """
+        self._check_direction()
         return self._outgoing.checkpoint(name)
 
     def clear(self) -> bool:
@@ -222,8 +228,9 @@ class Call:
         """Press keys towards the caller. Nothing happens when the call has ended.
 
         Raises:
-            UsageError: Some of them are not of `0-9*#ABCD`.
+            UsageError: Some of them are not of `0-9*#ABCD`, or the stream is one-way.
         """
+        self._check_direction()
         self._outgoing.send_dtmf(digits)
 
     async def hangup(self, *, after_playing: bool = True) -> None:
@@ -243,3 +250,11 @@ class Call:
     def stop_stream(self) -> None:
         """Close the stream and not the call: the carrier goes on with the verb behind `<Stream>`, or hangs up."""
         self._stop_stream()
+
+    def _check_direction(self) -> None:
+        if not self._bidirectional:
+            raise UsageError("the stream is one-way, so that nothing can be played: answer with bidirectional=True")
+
+
+def _never(_: bytes) -> None:
+    return None

@@ -58,12 +58,14 @@ class Grant:
         handler: What answers the call.
         call_id: The one call that it is for; None where any may come (a bare stream).
         parties: Whose call it is.
+        bidirectional: Whether the app may play.
         on_closed: Called when the socket is closed.
     """
 
     handler: CallHandler
     call_id: str | None
     parties: Parties
+    bidirectional: bool = True
     on_closed: Callable[[], None] | None = None
 
 
@@ -133,16 +135,14 @@ class CallReceiver:
 
     def received_text(self, message: bytes) -> None:
         """One message of the carrier's."""
-        stream = self._stream
-        stream.receive(message, self._now())
-        for event in stream.events():
-            if type(event) is Media:
-                self._frames += 1
-                inbox = self._inboxes.get(event.track, self._main)
-                if len(event.payload) == self._frame_bytes and not self._tails:
-                    inbox.put(event.payload)
-                else:
-                    self._recut(event, inbox)
+        media = self._stream.receive_media(message)
+        if media is not None:
+            self._received_media(media)
+            return
+        self._stream.receive(message, self._now())
+        for event in self._stream.events():
+            if isinstance(event, Media):
+                self._received_media(event)
             else:
                 self._received_rare(event)
 
@@ -182,6 +182,15 @@ class CallReceiver:
         for counter, total, before in zip(counters, now, self._counted, strict=True):
             counter.inc(total - before)
         self._counted = now
+
+    def _received_media(self, media: Media) -> None:
+        self._frames += 1
+        payload = media.payload
+        inbox = self._inboxes.get(media.track, self._main)
+        if len(payload) == self._frame_bytes and not self._tails:
+            inbox.put(payload)
+        else:
+            self._recut(media, inbox)
 
     def _received_rare(self, event: FromCarrier | FromApp | Mistake) -> None:
         outgoing = self._outgoing
@@ -236,6 +245,7 @@ class CallReceiver:
             stop_stream=self._stop_stream,
             ended=self._ended,
             started_at=datetime.now(UTC),
+            bidirectional=self._grant.bidirectional,
         )
         log.info("stream started", call=call.id, stream=call.stream_id, format=str(start.format))
         self._task = self._calls.spawn(self._run(call), f"call {call.id}")

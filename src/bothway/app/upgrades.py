@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote
 
 from bothway.app.call import CallControl, Parties
@@ -86,7 +85,7 @@ class Upgrades:
         # A signature that was made without the query leaves it to anybody to write there what he likes.
         trusted = verdict is None or verdict.covers_query
         query = dict(parse_qsl(request.query, keep_blank_values=True)) if trusted else {}
-        return self._receiver(handler, None, Parties(query=query))
+        return CallReceiver(Grant(handler, None, Parties(query=query)), self._calls, self._control)
 
     def _tokened(self, request: UpgradeRequest, route: AnswerRoute, text: str) -> Receiver:
         verdict = self._verdict(request, hide=text)
@@ -99,13 +98,14 @@ class Upgrades:
         if token.route != route.path:
             return _refused(f"its token is for {token.route}, and it came to {route.path}")
         redact(text)
-        parties = Parties(token.from_, token.to, token.direction, dict(token.query))
-        return self._receiver(route.handler, token.call_id, parties, lambda: forget(text))
-
-    def _receiver(
-        self, handler: CallHandler, call_id: str | None, parties: Parties, on_closed: Callable[[], None] | None = None
-    ) -> CallReceiver:
-        return CallReceiver(Grant(handler, call_id, parties, on_closed), self._calls, self._control)
+        grant = Grant(
+            route.handler,
+            token.call_id,
+            Parties(token.from_, token.to, token.direction, dict(token.query)),
+            bidirectional=route.stream.bidirectional,
+            on_closed=lambda: forget(text),
+        )
+        return CallReceiver(grant, self._calls, self._control)
 
     def _verdict(self, request: UpgradeRequest, hide: str = "") -> Verdict | None:
         """What the signature is worth; None where signatures are not checked."""

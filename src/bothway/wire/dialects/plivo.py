@@ -43,6 +43,7 @@ __all__ = [
     "PlayWriter",
     "decode_from_app",
     "decode_from_carrier",
+    "decode_media",
     "encode_checkpoint",
     "encode_clear_audio",
     "encode_cleared_audio",
@@ -200,13 +201,16 @@ _STRICT_FORMATS = {(form.encoding.value, form.rate): form for form in STREAM_CON
 
 def decode_from_carrier(raw: bytes) -> FromCarrier | Tolerated | Mistake:
     """Read one message that a carrier sent to an app."""
+    return decode_media(raw) or _decode_liberal(raw, _CARRIER_READERS, _CARRIER_HINTS)
+
+
+def decode_media(raw: bytes) -> Media | None:
+    """Read a media message that is written as it should be; None is for `decode_from_carrier` to read."""
     try:
         envelope = _decode_media(raw)
-        if envelope.media is not None and envelope.event == "media":
-            return envelope.media
     except _UNREADABLE:
-        pass  # not a well-formed media message: the liberal reader says what it is
-    return _decode_liberal(raw, _CARRIER_READERS, _CARRIER_HINTS)
+        return None
+    return envelope.media if envelope.event == "media" else None
 
 
 def decode_from_app(raw: bytes) -> FromApp | Tolerated | Mistake:
