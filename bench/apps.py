@@ -1,48 +1,46 @@
-"""The apps of the benches, on the public API alone: an echo of every frame, one that talks all the time, one that listens."""
+"""The apps of the benches, on the public API alone: an echo of every frame, and one that talks all the time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 from bothway import App, Call
 
-CHUNK_MS = 200
-"""What a text-to-speech provider gives at a time."""
+SENTENCE_MS = 2000
+"""What the talking app plays at a time, as an agent does: one sentence."""
 
-app = App(check_signatures=False)
+AHEAD_MS = 300
+"""How long before one sentence ends the next is played."""
+
+app = App()
 
 
 @app.stream("/echo")
 async def echo(call: Call) -> None:
+    """Play back every frame."""
     async for frame in call.audio():
         await call.play(frame)
 
 
-async def speech(call: Call) -> AsyncIterator[bytes]:
-    """Speech at the pace of speech, by the absolute clock, for as long as the call lasts."""
-    loop = asyncio.get_running_loop()
-    start, sent = loop.time(), 0
-    chunk = bytes(range(256)) * (call.format.bytes_for(CHUNK_MS) // 256 + 1)
-    chunk = chunk[: call.format.bytes_for(CHUNK_MS)]
-    while not call.ended:
-        yield chunk
-        sent += 1
-        await asyncio.sleep(start + sent * CHUNK_MS / 1000 - loop.time())
-
-
 async def listen(call: Call) -> None:
+    """Take every frame."""
     async for _ in call.audio():
         pass
 
 
 @app.stream("/talk")
 async def talk(call: Call) -> None:
+    """Hear the caller, and speak without a pause: sentence after sentence, at the pace of speech."""
     listening = asyncio.create_task(listen(call))
-    await call.play(speech(call))
+    loop = asyncio.get_running_loop()
+    size = call.format.bytes_for(SENTENCE_MS)
+    sentence = (bytes(range(1, 121)) * (size // 120 + 1))[:size]
+    start, spoken = loop.time(), 0
+    while not call.ended:
+        await call.play(sentence)
+        spoken += SENTENCE_MS
+        await asyncio.sleep(start + (spoken - AHEAD_MS) / 1000 - loop.time())
     await listening
 
 
-@app.answer("/answer")
-async def answered(call: Call) -> None:
-    await talk(call)
+app.answer("/answer", talk)

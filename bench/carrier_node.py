@@ -21,7 +21,8 @@ from bothway.carrier.legs.scripted import ScriptedLeg
 from bothway.carrier.script import Hear, Play, Rules, Script
 from bothway.carrier.scripted_caller import ScriptedCaller
 from bothway.cli.process import settle_memory
-from bothway.wire.callxml import Stream, to_xml
+from bothway.wire.callxml import to_xml
+from bothway.wire.verbs import Stream
 
 FRAMES_A_SECOND = 50
 
@@ -42,7 +43,9 @@ async def answer(document: bytes, reader: asyncio.StreamReader, writer: asyncio.
     """The least HTTP server: one document for whoever asks."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         await reader.readexactly(length)
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(document) + document)
         await writer.drain()

@@ -21,8 +21,9 @@ from websockets.exceptions import ConnectionClosed
 
 from bothway import App
 from bothway.runtime.server import Server
-from bothway.wire.callxml import Stream, parse
+from bothway.wire.callxml import parse
 from bothway.wire.signature import sign_v3, upgrade_signature_header
+from bothway.wire.verbs import Stream
 
 AUTH_ID, TOKEN, CALL = "MAAAAAAAAAAAAAAAAAAA", "the-account-token", "0f6a1b9e-6d1c-4f0e-9b7e-3f5e2c7a1d10"
 STREAM = "5a8d0c1e-2f34-4c7b-8a21-7d90e1b2c3d4"

@@ -381,7 +381,7 @@ async def test_a_second_stream_is_over_the_limit(tmp_path: Path) -> None:
         await w.over(caller)
         w.check_accounted(caller, 4000)
         assert len(w.streams.sockets) == 1
-        assert "1 is the limit" in str(caller.events("stream_refused")[0]["text"])
+        assert "this call has 1" in str(caller.events("stream_refused")[0]["text"])
 
 
 async def test_private_networks_are_refused_by_default(tmp_path: Path) -> None:

@@ -172,6 +172,21 @@ async def test_a_failure_of_the_last_write_is_on_record_and_costs_nothing(tmp_pa
     assert records == ["note", "evidence_failed"]
 
 
+async def test_a_disk_without_any_room_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._write_all
+    monkeypatch.setattr(module, "_write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
+    _FullDisk.room = 7
+    writer = Writer()
+    told: list[str] = []
+    evidence = Evidence(writer, tmp_path / "x", on_record=None, on_failure=lambda name, _: told.append(name))
+    evidence.record_audio(MULAW_8K)
+    evidence.record("note", t_ms=0, at=0.0)
+    evidence.close()
+    await writer.close()
+    assert sorted(told) == [RECORDING_NAME, LOG_NAME]
+    assert not any((tmp_path / "x").iterdir())
+
+
 async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "calls").write_text("a file where a folder should be")
     writer = Writer()

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from bothway.carrier.evidence import LOG_NAME
-from bothway.carrier.recovery import mark_live, recover, unmark_live
+from bothway.carrier.recovery import LiveCalls, recover
 from bothway.carrier.writer import Writer
 
 
 def left_behind(data: Path, call_id: str, log: bytes | None) -> Path:
-    (data / "live").mkdir(exist_ok=True)
-    (data / "live" / call_id).touch()
+    (data / "live" / "dead").mkdir(parents=True, exist_ok=True)
+    (data / "live" / "dead" / call_id).touch()
     path = data / "calls" / call_id / LOG_NAME
     if log is not None:
         path.parent.mkdir(parents=True)
@@ -25,16 +25,38 @@ def line(**record: Any) -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 
+def marks(data: Path) -> set[str]:
+    return {path.name for path in (data / "live").glob("*/*")}
+
+
 async def test_marks_come_and_go(tmp_path: Path) -> None:
     writer = Writer()
-    mark_live(writer, tmp_path, "one")
-    mark_live(writer, tmp_path, "two")
+    live = LiveCalls(writer, tmp_path)
+    live.add("one")
+    live.add("two")
     await writer.drained()
-    assert {path.name for path in (tmp_path / "live").iterdir()} == {"one", "two"}
-    unmark_live(writer, tmp_path, "one")
-    unmark_live(writer, tmp_path, "one")
+    assert marks(tmp_path) == {"one", "two"}
+    live.remove("one")
+    live.remove("one")
+    await writer.drained()
+    assert marks(tmp_path) == {"two"}
+    live.remove("two")
+    live.close()
     await writer.close()
-    assert recover(tmp_path) == ["two"]
+    assert not any((tmp_path / "live").iterdir())
+
+
+async def test_the_calls_of_a_carrier_that_runs_are_left_alone(tmp_path: Path) -> None:
+    writer = Writer()
+    live = LiveCalls(writer, tmp_path)
+    live.add("x")
+    await writer.drained()
+    assert recover(tmp_path) == []
+    assert marks(tmp_path) == {"x"}
+    live.close()  # as a process that dies drops its lock
+    await writer.close()
+    assert recover(tmp_path) == ["x"]
+    assert not any((tmp_path / "live").iterdir())
 
 
 def test_a_call_that_was_killed_gets_its_end(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from bothway.core.execution import (
 )
 from bothway.core.profile import DOCUMENTED, LIVE, Limits, Profile
 from bothway.errors import UsageError
-from bothway.wire.callxml import Play, Speak, Stream
 from bothway.wire.hangup import HangupCause
+from bothway.wire.verbs import Play, Speak, Stream
 
 PLAN = CallPlan("https://example.com/answer")
 WITH_FALLBACK = CallPlan("https://example.com/answer", "GET", "https://example.com/fallback", "GET")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bothway.core.document import SCHEDULE, WAIT, DocumentRun, Remark
 from bothway.core.execution import Answer, DocumentKind, End, Fetch, Prompt, StopPrompt, Wait, cause
 from bothway.core.profile import Limits
-from bothway.wire.callxml import Speak, Stream
+from bothway.wire.verbs import Speak, Stream
 
 SPEAK = Speak("Hello", loop=2)
 

@@ -12,12 +12,12 @@ from plivo import plivoxml
 
 from bothway.errors import UsageError
 from bothway.wire.attributes import Attribute
-from bothway.wire.callxml import (
-    MAX_DIAGNOSTICS,
+from bothway.wire.callxml import MAX_DIAGNOSTICS, Diagnostic, Document, parse, to_xml
+from bothway.wire.verbs import (
+    SSML_TAGS,
+    VERBS,
     Conference,
-    Diagnostic,
     Dial,
-    Document,
     Dtmf,
     GetDigits,
     GetInput,
@@ -35,11 +35,8 @@ from bothway.wire.callxml import (
     User,
     Verb,
     Wait,
-    XmlError,
-    parse,
-    to_xml,
 )
-from bothway.wire.verbs import SSML_TAGS, VERBS
+from bothway.wire.xmltree import XmlError
 
 URL = "wss://app.example.net/ws"
 

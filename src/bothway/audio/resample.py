@@ -8,7 +8,7 @@ on how the input was split.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import ceil, gcd
 
 import numpy as np
@@ -35,6 +35,10 @@ _BETA = 6.5
 _CLIP_HALF_WIDTH = 32
 _CLIP_CUTOFF = 0.95
 _CLIP_BETA = 9.0
+# A clip's filter is kept for the next clip of the same rates if it has no more taps than this, half a megabyte: those of
+# all rates in use have (22050 to 16000 Hz: 28 800), while 47999 to 8000 Hz, which a stranger's file may ask for, has
+# three million.
+_CLIP_KEPT_TAPS = 65_536
 
 # How many groups (see `Resampler`) one row of the matrix product makes: fewer rows are fewer calls of the inner loop,
 # longer rows are more multiplications by zero. 16 was the best of 4 to 40 at every ratio.
@@ -188,6 +192,25 @@ class Resampler:
         return np.asarray((rows @ fir.matrix).ravel()[: groups * fir.up], np.float64)
 
 
+def _clip_reach(up: int, down: int) -> int:
+    """How many input samples on each side a sample of the output depends on."""
+    return ceil(_CLIP_HALF_WIDTH * max(1.0, down / up))
+
+
+def _clip_taps(up: int, down: int, phase: int) -> _Taps:
+    """The taps that make every `up`th sample of the output, from `phase` on."""
+    reach = _clip_reach(up, down)
+    late = phase * down % up / up
+    at = np.asarray((np.arange(1 - reach, reach + 1) - late) * min(1.0, up / down), np.float64)
+    taps = _kernel(at, _CLIP_HALF_WIDTH, _CLIP_CUTOFF, _CLIP_BETA)
+    return _quantised(taps / taps.sum())
+
+
+@lru_cache(maxsize=8)
+def _clip_filter(up: int, down: int) -> tuple[_Taps, ...]:
+    return tuple(_clip_taps(up, down, phase) for phase in range(up))
+
+
 def resample_clip(l16: bytes, rate_in: int, rate_out: int) -> bytes:
     """A whole clip at another rate, aligned with the original: `ceil(n * rate_out / rate_in)` samples for its n.
 
@@ -211,15 +234,13 @@ def resample_clip(l16: bytes, rate_in: int, rate_out: int) -> bytes:
     common = gcd(rate_in, rate_out)
     up, down = rate_out // common, rate_in // common
     total = -(-samples.size * up // down)
-    slower = min(1.0, up / down)
-    reach = ceil(_CLIP_HALF_WIDTH / slower)
+    reach = _clip_reach(up, down)
+    kept = _clip_filter(up, down) if 2 * reach * up <= _CLIP_KEPT_TAPS else None
     line = np.zeros(samples.size + 2 * reach + down)
     line[reach : reach + samples.size] = samples
     result = np.empty(total)
     for phase in range(min(up, total)):
-        whole, part = divmod(phase * down, up)
-        at = np.asarray((np.arange(1 - reach, reach + 1) - part / up) * slower, np.float64)
-        taps = _kernel(at, _CLIP_HALF_WIDTH, _CLIP_CUTOFF, _CLIP_BETA)
-        rows = _rows(line, len(range(phase, total, up)), 2 * reach, down, whole + 1)
-        np.einsum("ij,j->i", rows, _quantised(taps / taps.sum()), out=result[phase::up])
+        taps = kept[phase] if kept is not None else _clip_taps(up, down, phase)
+        rows = _rows(line, len(range(phase, total, up)), 2 * reach, down, phase * down // up + 1)
+        np.einsum("ij,j->i", rows, taps, out=result[phase::up])
     return from_floats(result)

@@ -15,14 +15,14 @@ from bothway.errors import UsageError
 
 __all__ = ["DTMF_FREQUENCIES", "beep", "dtmf", "tone"]
 
-EDGE_MS = 3.0
+_EDGE_MS = 3.0
 """How long a tone takes to rise and to fall, as a raised cosine: long enough not to click, and a small part of the
 40 ms that a receiver must have of a digit (ITU-T Q.24)."""
 
-DTMF_LOW_DBFS = -16.0
+_DTMF_LOW_DBFS = -16.0
 """The level of a digit's low tone: about -10 dBm0, in the middle of what receivers take (ITU-T Q.24, Annex A)."""
 
-DTMF_HIGH_DBFS = -14.0
+_DTMF_HIGH_DBFS = -14.0
 """The level of a digit's high tone: 2 dB above the low one, as telephones send it because lines dull the highs, and
 within the 4 dB of difference that receivers allow (ITU-T Q.24, Annex A)."""
 
@@ -36,7 +36,7 @@ DTMF_FREQUENCIES: dict[str, tuple[int, int]] = {
 }
 """The low and the high tone of each digit, in hertz (ITU-T Q.23)."""
 
-PAUSES_MS = {"w": 500, "W": 1000}
+_PAUSES_MS = {"w": 500, "W": 1000}
 """What may stand between digits, in milliseconds of silence (plivo-protocol.md, 5.3 and 7.3)."""
 
 
@@ -52,7 +52,7 @@ def _sum(parts: Sequence[tuple[float, float]], ms: float, rate: int) -> bytes:
         if not 0 < frequency < rate / 2:
             raise UsageError(f"a tone of {frequency:g} Hz does not exist at {rate} samples a second")
         wave += amplitude * np.sin(2 * np.pi * frequency * at)
-    edge = min(_samples(EDGE_MS, rate), count // 2)
+    edge = min(_samples(_EDGE_MS, rate), count // 2)
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / max(edge, 1))
     wave[:edge] *= rise
     wave[count - edge :] *= rise[::-1]
@@ -85,7 +85,7 @@ def tone(freqs: float | Sequence[float], ms: float, rate: int, level_dbfs: float
 
 
 def dtmf(digits: str, *, rate: int = 8000, tone_ms: float = 100, gap_ms: float = 100) -> bytes:
-    """Digits as a telephone keypad sounds them, each followed by a gap.
+    """Digits as a telephone keypad sounds them, each followed by a gap: low tone at -16 dBFS, high tone at -14.
 
     Args:
         digits: Any of `0-9`, `*`, `#`, `A-D`; `w` is half a second of silence and `W` a whole one.
@@ -99,11 +99,11 @@ def dtmf(digits: str, *, rate: int = 8000, tone_ms: float = 100, gap_ms: float =
     gap = bytes(2 * _samples(gap_ms, rate))
     sounds: dict[str, bytes] = {}
     for digit in dict.fromkeys(digits):
-        if digit in PAUSES_MS:
-            sounds[digit] = bytes(2 * _samples(PAUSES_MS[digit], rate))
+        if digit in _PAUSES_MS:
+            sounds[digit] = bytes(2 * _samples(_PAUSES_MS[digit], rate))
         elif digit in DTMF_FREQUENCIES:
             low, high = DTMF_FREQUENCIES[digit]
-            sounds[digit] = _sum([(low, DTMF_LOW_DBFS), (high, DTMF_HIGH_DBFS)], tone_ms, rate) + gap
+            sounds[digit] = _sum([(low, _DTMF_LOW_DBFS), (high, _DTMF_HIGH_DBFS)], tone_ms, rate) + gap
         else:
             raise UsageError(f"{digit!r} is no DTMF digit: they are 0-9, *, #, A-D, and w or W for a pause")
     return b"".join(sounds[digit] for digit in digits)

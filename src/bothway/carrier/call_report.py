@@ -25,16 +25,10 @@ from bothway.core.media import (
     MediaEvent,
     StreamMistake,
 )
-from bothway.wire.callxml import Stream
+from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
-from bothway.wire.webhooks import (
-    CallFacts,
-    HangupCause,
-    StatusForm,
-    StreamEvent,
-    hangup_params,
-    stream_status_params,
-)
+from bothway.wire.verbs import Stream
+from bothway.wire.webhooks import CallFacts, StatusForm, StreamEvent, hangup_params, stream_status_params
 
 __all__ = ["FRAMES_A_SECOND", "CallReport"]
 

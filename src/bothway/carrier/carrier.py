@@ -19,7 +19,7 @@ from bothway.carrier.leg import Leg
 from bothway.carrier.legs.websocket import WebSocketLeg
 from bothway.carrier.live_call import LiveCall, Party
 from bothway.carrier.node import Ids, Node
-from bothway.carrier.recovery import mark_live, recover, unmark_live
+from bothway.carrier.recovery import LiveCalls, recover
 from bothway.carrier.ticker import Ticker
 from bothway.carrier.writer import Writer
 from bothway.core.execution import cause
@@ -100,6 +100,7 @@ class Carrier:
         self._own_http: HttpClient | None = None
         self._ids = Ids(seed)
         self._node: Node | None = None
+        self._live: LiveCalls | None = None
         self._tasks: Tasks | None = None
         self._calls: dict[str, LiveCall] = {}
         self._stopping = False
@@ -158,6 +159,8 @@ class Carrier:
             allow_private=self._allow_private,
         )
         try:
+            if self._data is not None:
+                self._live = LiveCalls(self._node.writer, self._data)
             await self._server.start()
         except BaseException:
             await self._release(self._node)
@@ -198,6 +201,9 @@ class Carrier:
         self._node = None
         node.ticker.close()
         await node.tasks.close(5.0)
+        if self._live is not None:
+            self._live.close()
+            self._live = None
         await node.writer.close()
         await node.voice.close()
         if self._own_http is not None:
@@ -240,8 +246,8 @@ class Carrier:
         )
         self._calls[call.call_id] = call
         self._all_gone.clear()
-        if self._data is not None:
-            mark_live(self._node.writer, self._data, call.call_id)
+        if self._live is not None:
+            self._live.add(call.call_id)
         call.start()
         return call
 
@@ -260,8 +266,8 @@ class Carrier:
     def call_ended(self, call: LiveCall) -> None:
         """A call is over and accounted for."""
         self._calls.pop(call.call_id, None)
-        if self._data is not None and self._node is not None:
-            unmark_live(self._node.writer, self._data, call.call_id)
+        if self._live is not None:
+            self._live.remove(call.call_id)
         if not self._calls:
             self._all_gone.set()
 

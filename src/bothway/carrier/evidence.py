@@ -86,6 +86,8 @@ class _File:
             except OSError:
                 with contextlib.suppress(OSError):  # the failure that counts is the job's
                     file.truncate(end)
+                    if not end:
+                        self._path.unlink()  # an empty file is neither a log nor a recording
                 raise
         except OSError:
             self._broken = True

@@ -38,11 +38,12 @@ from bothway.core.stream import CarrierStream
 from bothway.errors import BothwayError, UsageError
 from bothway.runtime.driver import Driver
 from bothway.runtime.http import redacted
-from bothway.wire.callxml import Play, Stream
 from bothway.wire.content_type import parse_stream_content_type
 from bothway.wire.extra_headers import wire_form
+from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf, Start
-from bothway.wire.webhooks import CallFacts, HangupCause, answer_params, standard_params
+from bothway.wire.verbs import Play, Stream
+from bothway.wire.webhooks import CallFacts, answer_params, standard_params
 
 __all__ = ["CallOwner", "LiveCall", "Party"]
 
@@ -229,7 +230,9 @@ class LiveCall:
 
     def _obey(self, command: Command) -> None:
         if isinstance(command, Fetch):
-            self._fetch = self._spawn(self._get_document(command), f"document of {self.call_id}")
+            self._fetch = self._node.tasks.spawn(
+                _guarded(self, self._get_document(command)), f"document of {self.call_id}"
+            )
         elif isinstance(command, Answer):
             start = self._node.ticker.join(self.tick, self.tick_failed)
             self._media = Media(self.leg.format, start=start, playout_seconds=self._node.profile.limits.playout_seconds)
@@ -243,22 +246,13 @@ class LiveCall:
             self._stream_failed = True
             self._report.stream_refused(command.verb, command.reason)
         elif isinstance(command, Prompt):
-            self._prompt = self._spawn(self._play_prompt(command), f"prompt of {self.call_id}")
+            self._prompt = self._node.tasks.spawn(
+                _guarded(self, self._play_prompt(command)), f"prompt of {self.call_id}"
+            )
         elif isinstance(command, StopPrompt):
             self._stop_prompt()
         elif isinstance(command, End):
             self._end(command)
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        return self._node.tasks.spawn(self._guarded(work), name)
-
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        """The outermost edge of this call's tasks: a fault of the carrier's in one of them ends this call alone."""
-        try:
-            await work
-        except Exception as error:
-            logger.exception("call %s: a task failed", self.call_id)
-            self.hangup(cause(5010, "Error"), f"a fault in the carrier: {type(error).__name__}")
 
     async def _get_document(self, fetch: Fetch) -> None:
         kind = fetch.kind.word
@@ -390,6 +384,15 @@ class LiveCall:
             self._report.record("prompt_played")
             self._core.receive_prompt_end(prompt_id, self._loop.time())
             self._driver.after_input()
+
+
+async def _guarded(call: LiveCall, work: Coroutine[None, None, None]) -> None:
+    """The outermost edge of a call's tasks: a fault of the carrier's in one of them ends this call, and no other."""
+    try:
+        await work
+    except Exception as error:
+        logger.exception("call %s: a task failed", call.call_id)
+        call.hangup(cause(5010, "Error"), f"a fault in the carrier: {type(error).__name__}")
 
 
 def _tracks(verb: Stream) -> tuple[str, ...]:

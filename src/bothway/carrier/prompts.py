@@ -12,7 +12,7 @@ from bothway.audio.wav import read_wav
 from bothway.carrier.node import Node, fetch_outcome
 from bothway.errors import UsageError
 from bothway.runtime.http import FetchError, FetchPolicy
-from bothway.wire.callxml import Play, Speak
+from bothway.wire.verbs import Play, Speak
 
 __all__ = ["MAX_FILE", "prompt_audio"]
 

@@ -34,26 +34,26 @@ __all__ = [
     "Wait",
 ]
 
-GAP_MS = 200
+_GAP_MS = 200
 """Between two digits of one `press`: what a person at a keypad needs."""
 
-SILENCE_MS = 700
+_SILENCE_MS = 700
 """How long the app must be quiet for `hear: silence`: longer than the pause between two sentences."""
 
-AFTER_MS = 800
+_AFTER_MS = 800
 """How long the app must have been speaking before `interrupt`: a few words."""
 
-WITHIN_MS = 30_000
+_WITHIN_MS = 30_000
 """How long a step waits for the app: a long prompt, or a slow model."""
 
-HANG_UP_AFTER_MS = 600_000
+_HANG_UP_AFTER_MS = 600_000
 """When a script that does not say otherwise gives up."""
 
-LISTEN_SILENCE_MS = 3000
+_LISTEN_SILENCE_MS = 3000
 """When `for_wav` and `for_text` hang up after the last sound of either side: longer than an app thinks before it
 answers, which is 1 to 2 seconds."""
 
-LISTEN_LIMIT_MS = 3_600_000
+_LISTEN_LIMIT_MS = 3_600_000
 """When `for_wav` and `for_text` hang up on an app that never stops."""
 
 Until: TypeAlias = Literal["speech", "silence", "hang_up"]
@@ -113,7 +113,7 @@ class Press:
     """
 
     digits: str
-    gap_ms: int = GAP_MS
+    gap_ms: int = _GAP_MS
 
     def __post_init__(self) -> None:
         if not self.digits or not set(self.digits) <= set(LEG_DIGITS):
@@ -146,7 +146,7 @@ class Hear:
 
     until: Until
     for_ms: int = 0
-    within_ms: int = WITHIN_MS
+    within_ms: int = _WITHIN_MS
 
     def __str__(self) -> str:
         lasting = f" for {_seconds(self.for_ms)}" if self.for_ms else ""
@@ -164,8 +164,8 @@ class Interrupt:
     """
 
     words: Say | Play
-    after_ms: int = AFTER_MS
-    within_ms: int = WITHIN_MS
+    after_ms: int = _AFTER_MS
+    within_ms: int = _WITHIN_MS
 
     def __str__(self) -> str:
         return f"interrupt after {_seconds(self.after_ms)}: {self.words}"
@@ -191,7 +191,7 @@ class Rules:
         hang_up_when_silent_ms: Milliseconds for which neither side has said anything, after which it does so too.
     """
 
-    hang_up_after_ms: int = HANG_UP_AFTER_MS
+    hang_up_after_ms: int = _HANG_UP_AFTER_MS
     hang_up_when_silent_ms: int | None = None
 
 
@@ -257,8 +257,8 @@ class Script:
     @classmethod
     def _one(cls, words: Say | Play) -> Script:
         return cls(
-            (words, Hear("hang_up", within_ms=LISTEN_LIMIT_MS)),
-            Rules(LISTEN_LIMIT_MS, LISTEN_SILENCE_MS),
+            (words, Hear("hang_up", within_ms=_LISTEN_LIMIT_MS)),
+            Rules(_LISTEN_LIMIT_MS, _LISTEN_SILENCE_MS),
             on_timeout="continue",
             on_hang_up="accept",
         )
@@ -336,7 +336,7 @@ class _Reader:
 
     def _press(self, node: yaml.Node) -> Press:
         fields = self._main_or_fields(node, "press", "digits", ("digits", "gap"))
-        digits, gap_ms = self._text(fields["digits"], "digits"), self._optional(fields, "gap", GAP_MS)
+        digits, gap_ms = self._text(fields["digits"], "digits"), self._optional(fields, "gap", _GAP_MS)
         try:
             return Press(digits, gap_ms)
         except UsageError as error:
@@ -347,16 +347,16 @@ class _Reader:
         until: Until = self._choice(fields["until"], "until", get_args(Until), "silence")
         if until == "hang_up" and "for" in fields:
             raise self._wrong(fields["for"], "`for` goes with speech and silence: a hang-up does not last")
-        for_ms = self._optional(fields, "for", SILENCE_MS if until == "silence" else 0)
-        return Hear(until, for_ms, self._optional(fields, "within", WITHIN_MS, least=1))
+        for_ms = self._optional(fields, "for", _SILENCE_MS if until == "silence" else 0)
+        return Hear(until, for_ms, self._optional(fields, "within", _WITHIN_MS, least=1))
 
     def _interrupt(self, node: yaml.Node) -> Interrupt:
         fields = self._fields(node, "`interrupt`", ("say", "play", "after", "within"))
         if ("say" in fields) == ("play" in fields):
             raise self._wrong(node, "`interrupt` needs either `say` or `play`")
         words = self._say(fields["say"]) if "say" in fields else self._play(fields["play"])
-        after_ms = self._optional(fields, "after", AFTER_MS)
-        return Interrupt(words, after_ms, self._optional(fields, "within", WITHIN_MS, least=1))
+        after_ms = self._optional(fields, "after", _AFTER_MS)
+        return Interrupt(words, after_ms, self._optional(fields, "within", _WITHIN_MS, least=1))
 
     def _hang_up(self, node: yaml.Node) -> HangUp:
         if not isinstance(node, yaml.ScalarNode) or node.value:
@@ -367,7 +367,7 @@ class _Reader:
         fields = self._fields(node, "`rules`", ("hang_up_after", "hang_up_when_silent"))
         silent = fields.get("hang_up_when_silent")
         return Rules(
-            self._optional(fields, "hang_up_after", HANG_UP_AFTER_MS, least=1),
+            self._optional(fields, "hang_up_after", _HANG_UP_AFTER_MS, least=1),
             None if silent is None else self._duration(silent, "hang_up_when_silent", least=1),
         )
 

@@ -13,8 +13,8 @@ from bothway.core.stream import CarrierStream, State
 from bothway.errors import PeerError, UsageError
 from bothway.runtime.duplex import CloseCode, Duplex
 from bothway.runtime.duplex_picows import UpgradeRefusedError, connect
-from bothway.wire.callxml import Stream
 from bothway.wire.signature import upgrade_signature_header
+from bothway.wire.verbs import Stream
 
 __all__ = ["RETRY_SECONDS", "SEND_BUFFER", "StreamClient", "StreamEnd", "StreamOwner"]
 

@@ -26,7 +26,7 @@ from bothway.audio.level import FLOOR_DBFS, START_MS, STOP_MS, THRESHOLD_DBFS
 from bothway.carrier.evidence import LOG_NAME, RECORDING_NAME, SCHEMA
 from bothway.errors import UsageError
 
-__all__ = ["CallEvidence", "LogRecord", "Speaker", "Utterance", "read_evidence"]
+__all__ = ["CallEvidence", "LogRecord", "Samples", "Speaker", "Utterance", "read_evidence"]
 
 _HEADER = struct.Struct("<4sI8sIHHIIHH4sI")  # the 44 bytes that `bothway.audio.wav.wav_header` makes
 _LEVEL_FRAMES = 4096  # levels are measured in pieces of so many frames: 80 s, a few megabytes
@@ -34,6 +34,7 @@ _LAST_MS = 1_000
 """What a recording may lack of its call: it is written by the second, and the far end of a leg keeps one of its own."""
 
 Samples: TypeAlias = npt.NDArray[np.int16]
+"""L16 samples: one channel, or shape (n, 2)."""
 
 Speaker: TypeAlias = Literal["caller", "app", "carrier"]
 """Whose voice it is. The caller hears the app, and the carrier where a document speaks or plays by itself."""

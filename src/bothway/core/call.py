@@ -17,8 +17,9 @@ from bothway.core.execution import CloseStream, Command, DocumentKind, Wait, cau
 from bothway.core.profile import Profile
 from bothway.core.verbs import executor_of
 from bothway.errors import UsageError
-from bothway.wire import callxml
+from bothway.wire.callxml import parse
 from bothway.wire.hangup import HangupCause
+from bothway.wire.xmltree import XmlError
 
 __all__ = ["Call", "CallPlan", "State"]
 
@@ -173,8 +174,8 @@ class Call:
         if fetch_id != run.fetches:
             return
         try:
-            document = callxml.parse(body)
-        except callxml.XmlError as error:
+            document = parse(body)
+        except XmlError as error:
             self._fail(run.kind.invalid, str(error))
             return
         run.events.append(DocumentRead(run.kind, len(document.verbs), document.diagnostics))

@@ -19,8 +19,9 @@ from bothway.core.execution import (
     cause,
 )
 from bothway.core.profile import Limits
-from bothway.wire.callxml import Diagnostic, Play, Speak, Stream, Verb
+from bothway.wire.callxml import Diagnostic
 from bothway.wire.hangup import HangupCause
+from bothway.wire.verbs import Play, Speak, Stream, Verb
 
 __all__ = ["SCHEDULE", "WAIT", "CallEvent", "DocumentRead", "DocumentRun", "Remark", "VerbStarted"]
 

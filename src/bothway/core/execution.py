@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
 
-from bothway.wire.callxml import Play, Speak, Stream
 from bothway.wire.hangup import HangupCause
+from bothway.wire.verbs import Play, Speak, Stream
 
 __all__ = [
     "Answer",
@@ -21,6 +21,7 @@ __all__ = [
     "DocumentKind",
     "End",
     "Execution",
+    "Executor",
     "Fetch",
     "OpenStream",
     "Prompt",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bothway.errors import UsageError
 
-__all__ = ["Ledger", "Utterance"]
+__all__ = ["MAX_UTTERANCES", "Ledger", "Utterance"]
 
 MAX_UTTERANCES = 1_000
 """Utterances kept for `heard_text`; older ones are forgotten, the totals are not."""

@@ -37,7 +37,7 @@ __all__ = [
 LEG_QUEUE_FRAMES = 10
 """Frames of the caller that may wait for their tick: 200 ms, more than a leg on a working network runs ahead."""
 
-PROMPT_SECONDS = 3600.0
+_PROMPT_SECONDS = 3600.0
 """Audio that a document may queue: its `Speak` and `Play` come one at a time and are bounded at their source."""
 
 
@@ -184,7 +184,7 @@ class Media:
         self.sounding_frames = 0
         self.app_ms = 0.0
         self._playout_seconds = playout_seconds
-        self._prompts = Playout(leg_format, cap_seconds=PROMPT_SECONDS)
+        self._prompts = Playout(leg_format, cap_seconds=_PROMPT_SECONDS)
         self._path: _StreamPath | None = None
         self._from_leg: deque[bytes] = deque()
         self._leg_speaks = False

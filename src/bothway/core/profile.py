@@ -20,7 +20,6 @@ class Limits:
         degraded_percent: The fills of that buffer at which the carrier warns.
         connect_tries: How often a stream's socket is tried in all.
         connect_seconds: How long one of those tries may take.
-        stream_seconds: How long a stream may live when its `streamTimeout` does not say.
         call_seconds: The longest `time_limit` that a call may have; 14400 is what it has without one.
         redirects: Documents that one call may fetch before it is a loop.
         streams_per_call: Streams that may be open on one call at a time.
@@ -32,7 +31,6 @@ class Limits:
     degraded_percent: tuple[int, ...] = (30, 60, 90)
     connect_tries: int = 3
     connect_seconds: float = 5.0
-    stream_seconds: int = 86_400
     call_seconds: int = 86_400
     redirects: int = 70
     streams_per_call: int = 1

@@ -8,20 +8,20 @@ from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Driver", "Machine"]
 
-Command_co = TypeVar("Command_co", covariant=True)
-Event_co = TypeVar("Event_co", covariant=True)
-Command = TypeVar("Command")
-Event = TypeVar("Event")
+_Command_co = TypeVar("_Command_co", covariant=True)
+_Event_co = TypeVar("_Event_co", covariant=True)
+_Command = TypeVar("_Command")
+_Event = TypeVar("_Event")
 
 
-class Machine(Protocol[Command_co, Event_co]):
+class Machine(Protocol[_Command_co, _Event_co]):
     """What every timed machine of the core offers its shell."""
 
-    def to_send(self) -> Sequence[Command_co]:
+    def to_send(self) -> Sequence[_Command_co]:
         """Commands since the last call."""
         ...
 
-    def events(self) -> Sequence[Event_co]:
+    def events(self) -> Sequence[_Event_co]:
         """Events since the last call."""
         ...
 
@@ -34,7 +34,7 @@ class Machine(Protocol[Command_co, Event_co]):
         ...
 
 
-class Driver(Generic[Command, Event]):
+class Driver(Generic[_Command, _Event]):
     """The shell around one machine.
 
     Args:
@@ -44,7 +44,7 @@ class Driver(Generic[Command, Event]):
     """
 
     def __init__(
-        self, machine: Machine[Command, Event], send: Callable[[Command], None], dispatch: Callable[[Event], None]
+        self, machine: Machine[_Command, _Event], send: Callable[[_Command], None], dispatch: Callable[[_Event], None]
     ) -> None:
         self._machine = machine
         self._send = send

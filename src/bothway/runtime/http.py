@@ -26,6 +26,7 @@ from bothway.errors import PeerError, UsageError
 
 __all__ = [
     "MAX_REDIRECTS",
+    "Failure",
     "FetchError",
     "FetchPolicy",
     "FetchReason",
@@ -54,9 +55,6 @@ Failure: TypeAlias = Literal["ct", "rt", "4xx", "5xx"]
 Sign: TypeAlias = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
 """`(method, url, form) -> headers`, called for every hop and every try. The URL is as dialled: a GET's parameters are
 in its query, and a user name and password, which the other end cannot see, are not in it. Only a POST has a form."""
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _CONNECTIONS = 256
 _KEPT_ALIVE_S = 15.0
@@ -466,7 +464,7 @@ async def _body(response: aiohttp.ClientResponse, fetch: _Fetch, shown: str) -> 
 # --- addresses and URLs -------------------------------------------------------------------------------------------
 
 
-def is_public(address: Address) -> bool:
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether an address is one host on the internet: not private, shared, loopback, link-local, multicast or reserved.
 
     An IPv6 address that stands for an IPv4 one (mapped, NAT64 of RFC 6052, 6to4 of RFC 3056) is judged by that.

@@ -16,7 +16,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from bothway.errors import UsageError
 
-__all__ = ["BAD_MESSAGES", "CALL_OUTCOMES", "FETCH_KINDS", "FETCH_OUTCOMES", "METRICS", "TRACKS", "Metric", "Metrics"]
+__all__ = [
+    "BAD_MESSAGES",
+    "CALLBACK_OUTCOMES",
+    "CALL_OUTCOMES",
+    "CHECKPOINT_OUTCOMES",
+    "FETCH_KINDS",
+    "FETCH_OUTCOMES",
+    "METRICS",
+    "STREAM_OUTCOMES",
+    "TRACKS",
+    "Metric",
+    "Metrics",
+]
 
 TRACKS = ("from_caller", "to_caller")
 """Whose audio a frame is."""

@@ -44,7 +44,17 @@ from bothway.runtime.duplex import (
 from bothway.runtime.duplex_asgi import Message, Receive, Send
 from bothway.runtime.duplex_picows import PicowsDuplex, PicowsProtocol, quiet_tls
 
-__all__ = ["BODY_LIMIT", "ASGIApp", "BodyError", "Server", "read_body"]
+__all__ = [
+    "BODY_LIMIT",
+    "HEAD_LIMIT",
+    "KEEP_ALIVE",
+    "WRITE_DEADLINE",
+    "ASGIApp",
+    "BodyError",
+    "Scope",
+    "Server",
+    "read_body",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +74,12 @@ KEEP_ALIVE = 75
 WRITE_DEADLINE = 60.0
 """Seconds that a peer may leave an answer unread before its connection is dropped."""
 
-LINGER = 1.0
+_LINGER = 1.0
 """Seconds that a connection that was refused may take to read why."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
+"""What ASGI 3 says of a request: its method, path, headers and so on."""
+
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI 3 application; here it gets `http` scopes only."""
 
@@ -460,7 +472,7 @@ class _Exchange(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._disarm()
-        self._head_timer = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
+        self._head_timer = asyncio.get_running_loop().call_later(_LINGER, self.transport.abort)
 
 
 class _H11Exchange(_Exchange, H11Protocol):

@@ -31,7 +31,7 @@ __all__ = [
 COMMANDS = frozenset({"carrier", "serve", "call", "demo", "dev"})
 """The commands that read settings (design, section 6)."""
 
-DEFAULT_API_URL = "https://api.plivo.com/v1"
+_DEFAULT_API_URL = "https://api.plivo.com/v1"
 """The carrier that `app` talks to when no other is named (plivo-protocol.md, 5.1)."""
 
 _MAX_URL = 2048
@@ -273,7 +273,7 @@ class Settings:
         default="text", metadata=_about(_one_of("text", "json"), "log lines as text, or as one JSON object each", _ALL)
     )
     api_url: str = field(
-        default=DEFAULT_API_URL,
+        default=_DEFAULT_API_URL,
         metadata=_about(_origin, "the base of the carrier's REST API that the app calls", "serve"),
     )
     plivo_auth_id: str | None = field(

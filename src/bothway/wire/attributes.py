@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["Attribute", "choice", "flag", "http_method", "keys", "string", "tones", "whole"]
+__all__ = ["Attribute", "Reader", "choice", "flag", "http_method", "keys", "string", "tones", "whole"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _KEYS = re.compile(r"[0-9*#]*")
 _TONES = re.compile(r"[a-z_]+=[0-9]+(,[a-z_]+=[0-9]+)*")
 
-Reader = Callable[[str], tuple[object, str | None]]
+Reader: TypeAlias = Callable[[str], tuple[object, str | None]]
+"""Gives the value of what was written, and what is wrong with that, or None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Attribute:
 
     Attributes:
         name: As XML writes it; empty where it is the camelCase form of the field's name.
-        read: Gives the value of the written text, and what is wrong with that text, or None if nothing is.
+        read: Makes the value of the written text.
     """
 
     name: str

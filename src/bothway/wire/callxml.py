@@ -20,54 +20,21 @@ from bothway.wire.verbs import (
     Conference,
     Dial,
     Dtmf,
-    GetDigits,
     GetInput,
-    Hangup,
     Message,
     MultiPartyCall,
     Number,
     Play,
-    PreAnswer,
-    Record,
     Redirect,
     Speak,
     Ssml,
     Stream,
     User,
     Verb,
-    Wait,
 )
-from bothway.wire.xmltree import MAX_DEPTH, MAX_SIZE, Node, XmlError, read_tree
+from bothway.wire.xmltree import MAX_SIZE, Node, XmlError, read_tree
 
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_DIAGNOSTICS",
-    "MAX_SIZE",
-    "Conference",
-    "Diagnostic",
-    "Dial",
-    "Document",
-    "Dtmf",
-    "GetDigits",
-    "GetInput",
-    "Hangup",
-    "Message",
-    "MultiPartyCall",
-    "Number",
-    "Play",
-    "PreAnswer",
-    "Record",
-    "Redirect",
-    "Speak",
-    "Ssml",
-    "Stream",
-    "User",
-    "Verb",
-    "Wait",
-    "XmlError",
-    "parse",
-    "to_xml",
-]
+__all__ = ["MAX_DIAGNOSTICS", "Diagnostic", "Document", "parse", "to_xml"]
 
 MAX_DIAGNOSTICS = 100
 """Diagnostics kept of one document, so that a hostile one cannot fill a log: our own bound."""

@@ -15,14 +15,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
 
 from bothway.errors import PeerError, UsageError
-from bothway.wire.hangup import HANGUP_CAUSES, HANGUP_SOURCES, HangupCause
+from bothway.wire.hangup import HANGUP_CAUSES, HangupCause
 
 __all__ = [
-    "HANGUP_CAUSES",
-    "HANGUP_SOURCES",
     "AnswerRequest",
     "CallFacts",
-    "HangupCause",
     "HangupReport",
     "StatusForm",
     "StreamEvent",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bothway.core.execution import DocumentKind, Wait
-from bothway.wire.callxml import Play, Speak, Stream
 from bothway.wire.hangup import HangupCause
+from bothway.wire.verbs import Play, Speak, Stream
 
 
 class Recorder:

@@ -5,7 +5,7 @@ from tests.core.verbs.recorder import Recorder
 
 from bothway.core.execution import Wait
 from bothway.core.verbs.hangup import execute
-from bothway.wire.callxml import Hangup
+from bothway.wire.verbs import Hangup
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bothway.core.verbs import executor_of, hangup, redirect, speak, stream, unsupported, wait
-from bothway.wire.callxml import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait
+from bothway.wire.verbs import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait
 
 
 def test_every_verb_has_its_executor() -> None:

@@ -5,7 +5,7 @@ from tests.core.verbs.recorder import Recorder
 
 from bothway.core.execution import DocumentKind, Wait
 from bothway.core.verbs.redirect import execute
-from bothway.wire.callxml import Redirect
+from bothway.wire.verbs import Redirect
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

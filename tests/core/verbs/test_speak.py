@@ -5,7 +5,7 @@ from tests.core.verbs.recorder import Recorder
 
 from bothway.core.execution import Wait
 from bothway.core.verbs.speak import execute
-from bothway.wire.callxml import Play, Speak, Ssml
+from bothway.wire.verbs import Play, Speak, Ssml
 
 
 @pytest.mark.parametrize(

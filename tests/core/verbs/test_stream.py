@@ -5,7 +5,7 @@ from tests.core.verbs.recorder import Recorder
 
 from bothway.core.execution import Wait
 from bothway.core.verbs.stream import execute
-from bothway.wire.callxml import Stream
+from bothway.wire.verbs import Stream
 
 URL = "wss://example.com/ws"
 

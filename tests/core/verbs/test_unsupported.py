@@ -4,7 +4,7 @@ from tests.core.verbs.recorder import Recorder
 
 from bothway.core.execution import Wait
 from bothway.core.verbs.unsupported import execute
-from bothway.wire.callxml import Conference
+from bothway.wire.verbs import Conference
 
 
 def test_the_call_ends_and_says_which_verb_it_was() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bothway.core.execution import Executor
 from bothway.core.verbs import hangup, redirect, speak, stream, unsupported, wait
-from bothway.wire.callxml import Hangup, Play, Redirect, Speak, Stream, Verb, Wait
+from bothway.wire.verbs import Hangup, Play, Redirect, Speak, Stream, Verb, Wait
 
 __all__ = ["executor_of"]
 

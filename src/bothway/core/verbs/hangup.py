@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothway.core.execution import Execution, Wait, cause
-from bothway.wire.callxml import Hangup
+from bothway.wire.verbs import Hangup
 
 __all__ = ["execute"]
 

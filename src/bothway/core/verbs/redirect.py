@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothway.core.execution import DocumentKind, Execution, Wait, cause
-from bothway.wire.callxml import Redirect
+from bothway.wire.verbs import Redirect
 
 __all__ = ["execute"]
 

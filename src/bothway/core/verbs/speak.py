@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothway.core.execution import Execution, Wait
-from bothway.wire.callxml import Play, Speak
+from bothway.wire.verbs import Play, Speak
 
 __all__ = ["execute"]
 

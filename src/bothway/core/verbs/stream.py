@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bothway.core.execution import Execution, Wait
-from bothway.wire.callxml import Stream
+from bothway.wire.verbs import Stream
 
 __all__ = ["execute"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bothway.core.execution import Execution, Wait
-from bothway.wire import callxml
+from bothway.wire import verbs
 
 __all__ = ["execute"]
 
 
-def execute(verb: callxml.Wait, call: Execution, now: float) -> Wait:
+def execute(verb: verbs.Wait, call: Execution, now: float) -> Wait:
     """Pick up, and wait the whole length."""
     call.answer()
     if verb.silence or verb.beep:
