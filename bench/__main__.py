@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from bench import frame_gaps, resample, stream_cost
+from bench.machine import BenchError
 
 BENCHES = {"stream_cost": stream_cost.main, "frame_gaps": frame_gaps.main, "resample": resample.main}
 
 
 def main() -> int:
-    chosen = sys.argv[1:2]
-    if chosen and chosen[0] not in BENCHES:
-        print(f"there is no benchmark {chosen[0]}: choose one of {', '.join(BENCHES)}", file=sys.stderr)
-        return 2
-    for name in chosen or BENCHES:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Run every benchmark, or one.")
+    parser.add_argument("name", nargs="?", choices=BENCHES, help="without one, all are run, with their defaults")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="those of the one named; --help tells them")
+    chosen = parser.parse_args()
+    for name in [chosen.name] if chosen.name else BENCHES:
         print(f"\n== {name} ==", flush=True)
-        BENCHES[name](sys.argv[2:])
+        try:
+            BENCHES[name](chosen.options)
+        except BenchError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

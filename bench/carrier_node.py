@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.machine import records
 from bothway.audio.format import MULAW_8K
 from bothway.carrier.carrier import Carrier
 from bothway.carrier.config import Application
@@ -63,7 +64,8 @@ async def main() -> None:
     # A caller that speaks all the time: a sawtooth is as good as speech, for all that is done here.
     words = Play("speech")
     clip = bytes(range(1, 121)) * 4000
-    script = Script((words, Hear("hang_up", within_ms=3_600_000)), Rules(3_600_000), on_timeout="continue", on_hang_up="accept")  # fmt: skip
+    steps = (words, Hear("hang_up", within_ms=3_600_000))
+    script = Script(steps, Rules(3_600_000), on_timeout="continue", on_hang_up="accept")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         async with Carrier(data=data, allow_private=True) as carrier:
@@ -80,21 +82,17 @@ async def main() -> None:
             print("END", flush=True)
             frames = sum(one.frames - then[0] for one, then in zip(heard, before, strict=True))
             sounding = sum(one.sounding - then[1] for one, then in zip(heard, before, strict=True))
-            lines = sum(log.read_bytes().count(b"\n") for log in data.glob("calls/*/log.jsonl"))
-            slips = sum(
-                json.loads(line).get("slips", 0)
-                for log in data.glob("calls/*/log.jsonl")
-                for line in log.read_bytes().splitlines()
-            )
+            slips = [record.get("slips", 0) for record in records(data)]
             figures = {
                 "frames": frames,
                 "expected": round(calls * seconds * FRAMES_A_SECOND),
                 "heard_percent": 100 * sounding / max(frames, 1),
-                "slips": slips,
-                "log_lines": lines,
+                "slips": sum(slips),
+                "log_lines": len(slips),
             }
             print("RES " + json.dumps(figures), flush=True)
     web.close()
 
 
-uvloop.run(main())
+if __name__ == "__main__":
+    uvloop.run(main())

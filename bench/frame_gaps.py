@@ -9,20 +9,34 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, YARDSTICKS, build, python, running, settle, window
+from bench.machine import (
+    LOAD_CORE,
+    ROOT,
+    SERVER_CORE,
+    YARDSTICKS,
+    Running,
+    build,
+    python,
+    records,
+    running,
+    serve,
+    settle,
+    window,
+)
 from bothway.wire.leg import LEG_PATH, Dial, encode
 
 NUMBER = "15550100"
 AUTH_ID, AUTH_TOKEN = "MABENCHBENCHBENCHBEN", "a token for benches only"
 CARRIER_PORT, APP_PORT, PACER_PORT = 9711, 9712, 9713
+FRAMES_A_SECOND = 50
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -49,6 +63,7 @@ def show(name: str, calls: int, figures: dict[str, Any], cores: list[float]) -> 
 
 
 def reader(port: int, calls: int, warm: float, seconds: float, path: str, auth: str, dial: str, send: int) -> list[str]:
+    """The command of the C program that holds the callers' ends of the legs, and times what it reads."""
     program = str(build(ROOT / "bench" / "leg_reader.c"))
     return [program, str(port), str(calls), str(warm), str(seconds), path, auth, dial, str(send), "160", ""]
 
@@ -61,21 +76,10 @@ def pacer(calls: int, warm: float, seconds: float) -> dict[str, Any]:
 
 
 def whole_calls(calls: int, warm: float, seconds: float) -> tuple[dict[str, Any], list[float], str]:
-    """N calls through the carrier and the app. Gives the gaps, the cores that both used, and what the carrier's log counted."""
-    app_command = python("bothway", "serve", "bench.apps:app", "--http", f"127.0.0.1:{APP_PORT}", "--log-level", "warning",
-                         "--drain-seconds", "0", "--no-check-signatures")  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, running(app_command, LOAD_CORE, ready="ready", PLIVO_AUTH_ID=AUTH_ID, PLIVO_AUTH_TOKEN=AUTH_TOKEN) as app:  # fmt: skip
-        config = Path(folder) / "carrier.yaml"
-        answer = f"http://127.0.0.1:{APP_PORT}/answer"
-        content = {
-            "applications": [{"name": "bench", "answer_url": answer}],
-            "numbers": [{"number": NUMBER, "application": "bench"}],
-        }
-        config.write_text(yaml.safe_dump(content))
+    """N calls through carrier and app: the gaps, the cores that both used, and what the carrier's log counted."""
+    with tempfile.TemporaryDirectory() as folder, _app() as app:
         data = Path(folder) / "data"
-        carrier_command = python("bothway", "carrier", "--http", f"127.0.0.1:{CARRIER_PORT}", "--config", config,
-                                 "--data", data, "--allow-private", "--log-level", "warning", "--drain-seconds", "0")  # fmt: skip
-        with running(carrier_command, SERVER_CORE, ready="ready", BOTHWAY_AUTH_ID=AUTH_ID, BOTHWAY_AUTH_TOKEN=AUTH_TOKEN) as carrier:  # fmt: skip
+        with _carrier(Path(folder) / "carrier.yaml", data) as carrier:
             auth = base64.b64encode(f"{AUTH_ID}:{AUTH_TOKEN}".encode()).decode()
             dial = encode(Dial(to=NUMBER, from_="15550199")).decode()
             load = reader(CARRIER_PORT, calls, warm, seconds, LEG_PATH, auth, dial, 1)
@@ -83,16 +87,32 @@ def whole_calls(calls: int, warm: float, seconds: float) -> tuple[dict[str, Any]
         return figures, [cpu / seconds for cpu in used], _logged(data)
 
 
+def _app() -> AbstractContextManager[Running]:
+    return running(serve(APP_PORT), LOAD_CORE, ready="ready", PLIVO_AUTH_ID=AUTH_ID, PLIVO_AUTH_TOKEN=AUTH_TOKEN)
+
+
+def _carrier(config: Path, data: Path) -> AbstractContextManager[Running]:
+    content = {
+        "applications": [{"name": "bench", "answer_url": f"http://127.0.0.1:{APP_PORT}/answer"}],
+        "numbers": [{"number": NUMBER, "application": "bench"}],
+    }
+    config.write_text(yaml.safe_dump(content))
+    command = python(
+        "bothway", "carrier", "--http", f"127.0.0.1:{CARRIER_PORT}", "--config", config, "--data", data,
+        "--allow-private", "--log-level", "warning", "--drain-seconds", "0",
+    )  # fmt: skip
+    return running(command, SERVER_CORE, ready="ready", BOTHWAY_AUTH_ID=AUTH_ID, BOTHWAY_AUTH_TOKEN=AUTH_TOKEN)
+
+
 def _logged(data: Path) -> str:
     """What the calls' own logs say of the same time."""
     slips = gaps = overruns = silent = frames = 0
-    for log in data.glob("calls/*/log.jsonl"):
-        for line in log.read_bytes().splitlines():
-            record = json.loads(line)
-            if record["event"] == "media" and record["t_ms"] > 2000:
-                slips += record["slips"]
-                gaps += record["gaps"]
-                overruns += record["overruns"]
-                silent += 50 - record["sounding"]
-                frames += 50
-    return f"slips {slips}, caller gaps {gaps}, caller overruns {overruns}, {100 * silent / max(frames, 1):.2f} % of frames silent"
+    for record in records(data):
+        if record["event"] == "media" and record["t_ms"] > 2000:
+            slips += record["slips"]
+            gaps += record["gaps"]
+            overruns += record["overruns"]
+            silent += FRAMES_A_SECOND - record["sounding"]
+            frames += FRAMES_A_SECOND
+    quiet = 100 * silent / max(frames, 1)
+    return f"slips {slips}, caller gaps {gaps}, caller overruns {overruns}, {quiet:.2f} % of frames silent"

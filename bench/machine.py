@@ -1,4 +1,4 @@
-"""Processes pinned to cores, and what CPU they used."""
+"""Processes pinned to cores, what CPU they used, and what they logged."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ class Running:
 
 
 def window(load: Sequence[str], core: int, measured: Sequence[Running]) -> tuple[dict[str, Any], list[float]]:
-    """Run a load generator that prints START, END and a JSON line: its figures, and the CPU seconds of each process between."""
+    """Run a load generator that prints START, END and a line of JSON.
+
+    Gives those figures, and the CPU seconds that each of `measured` used between START and END.
+    """
     process = subprocess.Popen(pinned(core, load), stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     before: list[float] = []
@@ -109,7 +112,7 @@ def window(load: Sequence[str], core: int, measured: Sequence[Running]) -> tuple
             used = [one.cpu_seconds() - then for one, then in zip(measured, before, strict=True)]
         elif "{" in line:
             figures = json.loads(line[line.index("{") :])
-    if process.wait() != 0 or not used:
+    if process.wait() != 0 or not figures:
         raise BenchError(f"the load generator failed: {' '.join(load)}")
     return figures, used
 
@@ -133,6 +136,21 @@ def _cpu_of(pid: int) -> float:
 def python(module: str, *arguments: object) -> list[str]:
     """A module of ours as a command."""
     return [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
+
+
+def serve(port: int, log_level: str = "warning") -> list[str]:
+    """The command that serves the apps of the benches at `port`. It says `ready` when it does."""
+    return python(
+        "bothway", "serve", "bench.apps:app", "--http", f"127.0.0.1:{port}", "--log-level", log_level,
+        "--drain-seconds", "0", "--no-check-signatures",
+    )  # fmt: skip
+
+
+def records(data: Path) -> Iterator[dict[str, Any]]:
+    """Every line of the logs of all calls in a carrier's data folder."""
+    for log in data.glob("calls/*/log.jsonl"):
+        for line in log.read_bytes().splitlines():
+            yield json.loads(line)
 
 
 def settle(seconds: float = 0.5) -> None:

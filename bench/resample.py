@@ -1,16 +1,22 @@
-"""What resampling 20 ms costs, delays and lets through, next to audioop.ratecv: `python -m bench.resample`."""
+"""What resampling 20 ms costs, delays and lets through, next to audioop.ratecv."""
 
 from __future__ import annotations
 
-import audioop
+import argparse
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from bothway.audio.resample import Resampler
 from bothway.audio.tones import tone
+
+with warnings.catch_warnings():
+    # audioop leaves the standard library in 3.13, where audioop-lts takes its place.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
 
 RATIOS = (
     (8000, 16000), (16000, 8000), (8000, 24000), (24000, 8000), (8000, 48000), (48000, 8000),
@@ -32,6 +38,7 @@ def us_per_frame(process: Callable[[bytes], object], frame: bytes) -> float:
 
 
 def ratecv(rate_in: int, rate_out: int) -> Callable[[bytes], object]:
+    """The yardstick: C code that interpolates between two samples, and filters nothing."""
     state = None
 
     def process(frame: bytes) -> bytes:
@@ -72,7 +79,8 @@ def stopband(rate_in: int, rate_out: int) -> float:
     return max(passed + refused)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    argparse.ArgumentParser(prog="python -m bench resample", description=__doc__).parse_args(arguments)
     print("rates          µs/frame  × ratecv  delay ms  stopband dB  gain dB at 0.75 and 0.85 of Nyquist")
     for rate_in, rate_out in RATIOS:
         frame = tone(1000, 20, rate_in)
@@ -85,7 +93,3 @@ def main() -> None:
             f"{rate_in:>5} → {rate_out:<5}  {ours:8.1f}  {ours / theirs:8.2f}  {resampler.delay_ms:8.2f}"
             f"  {stopband(rate_in, rate_out):11.1f}  {flat:+.3f} {edge:+.3f}"
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,18 @@
 """CPU per stream-second of both ends, children included, beside a C loop and a bare picows loop in the same run.
 
 App end: the load generator is N carriers. `echo` answers every 20 ms frame through the public `Call`; `talk` hears the
-caller and plays speech all the time. Carrier end: N whole calls with callers inside the carrier's process, whose streams
-go to the bare picows loop: playout, its log and all.
+caller and plays speech all the time. Carrier end: N whole calls with callers inside the carrier's process, whose
+streams go to the bare picows loop: playout, its log and all.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Sequence
 
-from bench.machine import LOAD_CORE, SERVER_CORE, YARDSTICKS, build, pinned, python, running, settle, window
+from bench.machine import LOAD_CORE, SERVER_CORE, YARDSTICKS, build, python, running, serve, settle, window
 
 PORT = 9701
 WARM, SECONDS = 4, 8
@@ -48,17 +49,18 @@ def report(streams: int, results: dict[str, list[float]], latency: dict[str, str
         print(f"{name:<16} {cost:>18.3f} {cost / base:>14.2f}   {spread:>12}   {latency[name]}")
 
 
-def loaded(streams: int, server: list[str], path: str, *, raw: int = 0) -> tuple[float, str]:
+def loaded(streams: int, server: list[str], path: str, *, ready: str | None = None) -> tuple[float, str]:
     """The load generator's N streams against one server: its CPU in ms for a stream-second."""
     load = [str(build(YARDSTICKS / "loadgen.c")), str(PORT), str(streams), str(WARM), str(SECONDS), "echo", "160"]
-    with running(server, SERVER_CORE, ready="ready" if "bench.serve_app" in server else None) as under_test:
+    with running(server, SERVER_CORE, ready=ready) as under_test:
         settle(1.0)
-        figures, (used,) = window([*load, str(raw), "200e-6", path], LOAD_CORE, [under_test])
+        figures, (used,) = window([*load, "0", "200e-6", path], LOAD_CORE, [under_test])
     note = f"{figures['p50'] / 1000:.2f} / {figures['p99'] / 1000:.2f} ms" if figures.get("rcvd") else "-"
     return used * 1000 / streams / SECONDS, note
 
 
 def c_loop(streams: int) -> tuple[float, str]:
+    """C reads and writes that parse nothing: the floor."""
     return loaded(streams, [str(build(YARDSTICKS / "cfloor.c")), str(PORT), "0", "echo", "160"], "/")
 
 
@@ -67,7 +69,8 @@ def c_recv(streams: int) -> tuple[float, str]:
 
 
 def bare(*mode: str) -> list[str]:
-    return [python("x")[0], str(YARDSTICKS / "bare_picows.py"), str(PORT), *mode]
+    """The command of a picows loop that parses and answers messages, and does nothing else."""
+    return [sys.executable, str(YARDSTICKS / "bare_picows.py"), str(PORT), *mode]
 
 
 def picows_echo(streams: int) -> tuple[float, str]:
@@ -79,11 +82,12 @@ def picows_recv(streams: int) -> tuple[float, str]:
 
 
 def app_echo(streams: int) -> tuple[float, str]:
-    return loaded(streams, python("bench.serve_app", PORT), "/echo")
+    return loaded(streams, serve(PORT), "/echo", ready="ready")
 
 
 def app_talk(streams: int) -> tuple[float, str]:
-    return loaded(streams, python("bench.serve_app", PORT), "/talk")
+    # The load generator never says that a checkpoint was played, which is worth a warning elsewhere.
+    return loaded(streams, serve(PORT, "error"), "/talk", ready="ready")
 
 
 def carrier(streams: int) -> tuple[float, str]:
@@ -97,7 +101,8 @@ def carrier(streams: int) -> tuple[float, str]:
             under_test.wait_for("END")
             used = under_test.cpu_seconds() - before
             figures = under_test.wait_for("RES ")
-    note = f"heard {figures['heard_percent']:.1f} % of the echo, slips {figures['slips']}, log {figures['log_lines']} lines"
+    heard, slips, lines = figures["heard_percent"], figures["slips"], figures["log_lines"]
+    note = f"heard {heard:.1f} % of the echo, slips {slips}, log {lines} lines"
     return used * 1000 / streams / SECONDS, note
 
 
@@ -110,5 +115,3 @@ STACKS = {
     "app talk": app_talk,
     "carrier": carrier,
 }
-
-__all__ = ["main", "pinned"]

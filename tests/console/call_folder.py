@@ -38,7 +38,7 @@ class CallFolder:
             "schema": 1,
             "call_id": "7c4e1f9a-0b57-4d1c-9a55-3f0d3a1c2b11",
             "wall": "2026-03-01T10:00:00.000+00:00",
-            "from_": "15550001",
+            "from": "15550001",
             "to": "15550100",
             "direction": "inbound",
             "leg": "audio/x-mulaw;rate=8000",

@@ -38,7 +38,7 @@ def test_a_whole_call(tmp_path: Path) -> None:
     assert evidence.to_caller == call.audio[:, 1].tobytes()
     assert evidence.recording == tmp_path / "call" / "audio.wav"
     assert len(evidence.records) == len(call.records)
-    assert evidence.records[0].text("from_") == "15550001"
+    assert evidence.records[0].text("from") == "15550001"
     answered = evidence.first("answered")
     assert answered is not None
     assert (answered.t_ms, answered.at) == (0, 0.5)

@@ -35,9 +35,9 @@ _BETA = 6.5
 _CLIP_HALF_WIDTH = 32
 _CLIP_CUTOFF = 0.95
 _CLIP_BETA = 9.0
-# A clip's filter is kept for the next clip of the same rates if it has no more taps than this, half a megabyte: those of
-# all rates in use have (22050 to 16000 Hz: 28 800), while 47999 to 8000 Hz, which a stranger's file may ask for, has
-# three million.
+# A clip's filter is kept for the next clip of the same rates if it has no more taps than this, half a megabyte. Those
+# between all rates in use are smaller (22050 to 16000 Hz: 28 800); 47999 to 8000 Hz, which a stranger's file may ask
+# for, would take three million.
 _CLIP_KEPT_TAPS = 65_536
 
 # How many groups (see `Resampler`) one row of the matrix product makes: fewer rows are fewer calls of the inner loop,

@@ -53,22 +53,21 @@ class Transcoder:
         source: What comes in.
         target: What goes out.
 
+    Attributes:
+        is_identity: Whether both formats are the same, so that chunks pass as they are.
+
     Raises:
         UsageError: The rates differ and one of them is none that a `Resampler` knows.
     """
 
-    __slots__ = ("_direct", "_resampler", "source", "target")
+    __slots__ = ("_direct", "_resampler", "is_identity", "source", "target")
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         self.source = source
         self.target = target
+        self.is_identity = source == target
         self._direct = _DIRECT.get((source.encoding, target.encoding))
         self._resampler = Resampler(source.rate, target.rate) if source.rate != target.rate else None
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether both formats are the same, so that chunks pass as they are."""
-        return self.source == self.target
 
     @property
     def delay_ms(self) -> float:
@@ -81,7 +80,7 @@ class Transcoder:
         Raises:
             UsageError: A chunk of L16, between different formats, that is not a whole number of samples.
         """
-        if self.source == self.target:
+        if self.is_identity:
             return chunk
         if self._direct:
             return self._direct(chunk)

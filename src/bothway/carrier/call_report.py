@@ -130,7 +130,7 @@ class CallReport:
             schema=SCHEMA,
             call_id=self._facts.call_uuid,
             wall=self._facts.session_start.isoformat(timespec="milliseconds"),
-            from_=self._facts.from_,
+            **{"from": self._facts.from_},
             to=self._facts.to,
             direction=self._facts.direction,
             leg=str(leg.format),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -12,13 +13,11 @@ from typing import Any
 from bothway.errors import BothwayError, UsageError
 from bothway.version import __version__
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
-COMMANDS = ("demo", "dev", "carrier", "serve", "call")
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+_EXIT_FAILED = 1
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,21 +38,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Gives the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    parsed = build_parser().parse_args(arguments)
     try:
-        return _run(parsed)
+        try:
+            return _run(build_parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # here, where it can still be said that nobody reads
     except UsageError as error:
         print(f"bothway: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return _EXIT_USAGE
     except BothwayError as error:
         print(f"bothway: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return _EXIT_FAILED
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return _EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone. The interpreter would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+        return _EXIT_FAILED
 
 
 def _run(parsed: argparse.Namespace) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import ssl
 from typing import Any
 
 from bothway.carrier.carrier import Carrier
-from bothway.carrier.config import Config, load_config
-from bothway.cli.process import account_of, announce, set_up_logs, settle_memory, stop_signal
-from bothway.core.profile import Profile, profile_named
-from bothway.errors import UsageError
+from bothway.carrier.config import Account, Config, load_config
+from bothway.cli.process import account_of, announce, server_tls, set_up_logs, settle_memory, stop_signal
+from bothway.core.profile import profile_named
 from bothway.runtime.settings import Settings, add_options
 
 __all__ = ["add_parser", "run"]
@@ -22,7 +20,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "carrier",
         help="run the carrier alone",
-        description="Run the carrier. One line `ready {json}` on stdout says where it is when it takes calls.",
+        description="Run the carrier. One line `ready {json}` on stdout says where it is when it takes calls. "
+        "The account is that of --config, or BOTHWAY_AUTH_ID and BOTHWAY_AUTH_TOKEN, or one that is made and kept in "
+        "the data folder. SIGTERM lets calls end before the process does; a second one does not.",
     )
     add_options(parser, "carrier")
     parser.set_defaults(run=run)
@@ -33,11 +33,10 @@ async def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_arguments("carrier", arguments)
     set_up_logs(settings)
     config = load_config(settings.config) if settings.config is not None else Config()
-    account = config.account(None) if config.accounts and not settings.auth_id else account_of(settings)
     carrier = Carrier(
-        account=account,
+        account=_account(settings, config),
         config=config,
-        profile=profile_of(settings, config),
+        profile=dataclasses.replace(profile_named(settings.profile), limits=config.limits),
         host=settings.http.host,
         port=settings.http.port,
         data=settings.data,
@@ -56,22 +55,8 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def profile_of(settings: Settings, config: Config) -> Profile:
-    """The profile of the settings with the limits of the configuration."""
-    return dataclasses.replace(profile_named(settings.profile), limits=config.limits)
-
-
-def server_tls(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS of the settings, if they have any.
-
-    Raises:
-        UsageError: The certificate or its key cannot be used.
-    """
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"the certificate {settings.tls_cert} and its key cannot be used: {error}") from None
-    return context
+def _account(settings: Settings, config: Config) -> Account:
+    """The account of calls whose application names none. What the environment says outweighs the file."""
+    if config.accounts and settings.auth_id is None:
+        return config.accounts[0]
+    return account_of(settings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,20 @@ import yaml
 
 from bothway.carrier.config import Account
 from bothway.carrier.script import Script
-from bothway.cli.call import place_call, show
-from bothway.cli.process import Child, account_of, free_port, set_up_logs, stop_signal
-from bothway.errors import UsageError
-from bothway.runtime.settings import Settings, add_options
+from bothway.carrier.scripted_caller import CallResult
+from bothway.cli.call import INTERRUPTED, evidence_folder, place_call, show
+from bothway.cli.process import (
+    EXIT_INTERRUPTED,
+    Child,
+    account_of,
+    first_ended,
+    free_address,
+    set_up_logs,
+    stop_signal,
+    until_stopped,
+)
+from bothway.errors import PeerError, UsageError
+from bothway.runtime.settings import Address, Settings, add_options
 from bothway.wire.leg import Dial
 
 __all__ = ["NUMBER", "Pair", "add_parser", "run"]
@@ -23,6 +35,14 @@ NUMBER = "15550100"
 """The number that the demo's agent answers."""
 
 _AGENT = "bothway.cli.demo_agent:app"
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the hosts to listen at, and where they are reached
+_ALONE = {
+    "BOTHWAY_PUBLIC_URL": "",
+    "BOTHWAY_TLS_CERT": "",
+    "BOTHWAY_TLS_KEY": "",
+    "BOTHWAY_WORKERS": "",
+}
+"""Settings of a production environment that would lead two processes on one machine past each other."""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,26 +65,27 @@ class Pair:
         settings: Of the command.
         account: Whose credentials both use.
         folder: For the carrier's configuration and data.
-        port: The carrier's.
+        address: The carrier's; its port is known.
         log_level: Of both processes.
     """
 
-    def __init__(self, settings: Settings, account: Account, folder: Path, port: int, *, log_level: str) -> None:
+    def __init__(self, settings: Settings, account: Account, folder: Path, address: Address, *, log_level: str) -> None:
         self._settings = settings
         self._account = account
         self._folder = folder
-        self._log_level = log_level
-        self._port = port
-        self.carrier: Child | None = None
-        self.carrier_url = f"http://{settings.http.host}:{self._port}"
+        self._logs = ["--log-level", log_level, "--log-format", settings.log_format]
+        self._address = address
+        self._config = folder / "carrier.yaml"
+        host = _EVERYWHERE.get(address.host, address.host)
+        self.carrier_url = f"http://{Address(host, address.port)}"
         self.leg_url = ""
+        self.carrier = self._carrier()
 
     def app(self, target: str, port: int = 0) -> Child:
         """The process that serves `target`, not yet started."""
-        api = f"{self.carrier_url}/v1"
-        options = ["serve", target, "--http", f"127.0.0.1:{port}", "--api-url", api, "--log-level", self._log_level]
+        options = ["serve", target, "--http", f"127.0.0.1:{port}", "--api-url", f"{self.carrier_url}/v1"]
         credentials = {"PLIVO_AUTH_ID": self._account.auth_id, "PLIVO_AUTH_TOKEN": self._account.auth_token}
-        return Child("app", [*options, "--drain-seconds", "0"], credentials)
+        return Child("app", [*options, *self._logs, "--drain-seconds", "0"], _ALONE | credentials)
 
     async def start_carrier(self, answer_url: str) -> None:
         """Start the carrier, with one number that `answer_url` answers.
@@ -73,25 +94,31 @@ class Pair:
             UsageError: Its folder cannot be written.
             PeerError: It did not start.
         """
-        config = self._folder / "carrier.yaml"
         content = {
             "applications": [{"name": "app", "answer_url": answer_url}],
             "numbers": [{"number": NUMBER, "application": "app"}],
         }
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            config.write_text(yaml.safe_dump(content), encoding="utf-8")
+            self._config.write_text(yaml.safe_dump(content), encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{config} cannot be written: {error}") from None
-        options = ["carrier", "--http", f"{self._settings.http.host}:{self._port}", "--config", str(config)]
-        options += ["--data", str(self._folder), "--profile", self._settings.profile, "--log-level", self._log_level]
-        options += ["--allow-private", "--drain-seconds", "0"]
-        if self._settings.recordings:
-            options.append("--recordings")
+            raise UsageError(f"{self._config} cannot be written: {error.strerror or error}") from None
+        self.leg_url = (await self.carrier.start())["leg_url"]
+
+    def how_to_call(self, words: str, arguments: argparse.Namespace) -> str:
+        """The command line that calls the app, from this folder."""
+        options = ["--carrier", self.carrier_url, "--to", NUMBER, "--say", words]
+        if "data" in arguments:
+            options += ["--data", str(self._settings.data)]
+        return shlex.join(["bothway", "call", *options])
+
+    def _carrier(self) -> Child:
+        settings = self._settings
+        options = ["carrier", "--http", str(self._address), "--config", str(self._config), "--data", str(self._folder)]
+        options += ["--profile", settings.profile, "--allow-private", "--drain-seconds", "0", *self._logs]
+        options.append("--recordings" if settings.recordings else "--no-recordings")
         credentials = {"BOTHWAY_AUTH_ID": self._account.auth_id, "BOTHWAY_AUTH_TOKEN": self._account.auth_token}
-        self.carrier = Child("carrier", options, credentials)
-        facts = await self.carrier.start()
-        self.leg_url = facts["leg_url"]
+        return Child("carrier", options, _ALONE | credentials)
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -99,30 +126,34 @@ async def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_arguments("demo", arguments)
     set_up_logs(settings)
     account = account_of(settings)
-    out = settings.out if "out" in arguments else settings.out / "demo"
-    log_level = settings.log_level if "log_level" in arguments else "warning"
-    port = settings.http.port if "http" in arguments and settings.http.port else free_port()
-    pair = Pair(settings, account, settings.data / "demo", port, log_level=log_level)
+    out = evidence_folder(settings.out, own=False)
+    pair = Pair(settings, account, settings.data / "demo", free_address(settings.http), log_level=settings.log_level)
     app = pair.app(_AGENT)
+    script = Script.parse(files("bothway.cli").joinpath("demo.yaml").read_text("utf-8"), name="the demo's script")
+    dial = Dial(to=NUMBER, from_=script.from_ or "", format=script.leg or "pcmu", events=True)
     stopped = stop_signal()
+
+    async def call() -> CallResult:
+        app_url = (await app.start())["url"]
+        await pair.start_carrier(f"{app_url}/answer")
+        print(f"carrier    {pair.carrier_url}\napp        {app_url}\ncalling    {NUMBER} …\n", flush=True)
+        return await place_call(pair.leg_url, account, script, dial, out, record=settings.recordings)
+
     try:
-        facts = await app.start()
-        await pair.start_carrier(facts["url"] + "/answer")
-        print(f"carrier    {pair.carrier_url}\napp        {facts['url']}\ncalling    {NUMBER} …\n", flush=True)
-        script = Script.parse(files("bothway.cli").joinpath("demo.yaml").read_text("utf-8"), name="the demo's script")
-        dial = Dial(to=NUMBER, from_=script.from_ or "", format=script.leg or "pcmu", events=True)
-        result = await place_call(pair.leg_url, account, script, dial, out)
+        result = await until_stopped(call(), stopped) or INTERRUPTED
         show(result, out, as_json=False)
+        if result is INTERRUPTED:
+            return EXIT_INTERRUPTED
         if not arguments.once:
             print(
                 f"\nThe carrier and the agent stay up. Call again, from this folder, with:\n"
-                f"  bothway call --carrier {pair.carrier_url} --to {NUMBER} --say 'Good morning'\n"
+                f"  {pair.how_to_call('Good morning', arguments)}\n"
                 f"Ctrl-C ends them.",
                 flush=True,
             )
-            await stopped.wait()
+            died = await until_stopped(first_ended([app, pair.carrier]), stopped)
+            if died is not None:
+                raise PeerError(f"{died.end}, and the other is stopped")
     finally:
-        if pair.carrier is not None:
-            await pair.carrier.stop()
-        await app.stop()
+        await asyncio.gather(pair.carrier.stop(), app.stop())
     return 0 if result.ok else 1

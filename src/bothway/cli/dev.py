@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bothway.cli.demo import NUMBER, Pair
-from bothway.cli.process import Child, account_of, free_port, set_up_logs, stop_signal
+from bothway.cli.process import Child, account_of, first_ended, free_address, set_up_logs, stop_signal, until_stopped
+from bothway.cli.process import web_url
 from bothway.errors import PeerError, UsageError
-from bothway.runtime.settings import Settings, add_options
+from bothway.runtime.settings import Address, Settings, add_options
 
 __all__ = ["add_parser", "run"]
 
 _LOOK_SECONDS = 0.5
 _ANSWER_PATH = "/answer"
+_NOT_THE_APPS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 def add_parser(commands: Any) -> None:
@@ -23,13 +27,13 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "dev",
         help="run a carrier beside your app",
-        description="Run a carrier and your app together. When a file of the app changes, the app is started again; "
-        "the carrier and its calls go on. With --answer-url the app is anyone's, in any language.",
+        description="Run a carrier and your app together. When a Python file of the app changes, the app is started "
+        "again, and the carrier stays up. With --answer-url the app is anyone's, in any language.",
     )
     parser.add_argument("app", nargs="?", metavar="MODULE[:APP]", help="a module or a .py file, and the App in it")
-    parser.add_argument("--answer-url", metavar="URL", help="the answer URL of an app that runs already")
+    parser.add_argument("--answer-url", metavar="URL", type=web_url, help="the answer URL of an app that runs already")
     parser.add_argument(
-        "--answer-path", metavar="PATH", default=_ANSWER_PATH, help="the app's answer path (%(default)s)"
+        "--answer-path", metavar="PATH", default=_ANSWER_PATH, help="the app's answer path (default: %(default)s)"
     )
     add_options(parser, "dev")
     parser.set_defaults(run=run)
@@ -41,77 +45,31 @@ async def run(arguments: argparse.Namespace) -> int:
         raise UsageError("dev runs either MODULE[:APP] or --answer-url URL")
     settings = Settings.from_arguments("dev", arguments)
     set_up_logs(settings)
-    account = account_of(settings)
-    port = settings.http.port or free_port()
-    pair = Pair(settings, account, settings.data, port, log_level=settings.log_level)
+    pair = Pair(
+        settings, account_of(settings), settings.data, free_address(settings.http), log_level=settings.log_level
+    )
     stopped = stop_signal()
-    app: Child | None = None
-    app_port = free_port()
+    app: _ReloadedApp | None = None
+    answer_url = arguments.answer_url
+    if arguments.app:
+        address = free_address(Address("127.0.0.1", 0))
+        answer_url = f"http://{address}/{arguments.answer_path.lstrip('/')}"
+        app = _ReloadedApp(lambda: pair.app(arguments.app, address.port), _folder(arguments.app))
     try:
-        answer_url = arguments.answer_url
-        if arguments.app:
-            app = pair.app(arguments.app, app_port)
-            await app.start()
-            answer_url = f"http://127.0.0.1:{app_port}{arguments.answer_path}"
-        await pair.start_carrier(answer_url)
-        print(
-            f"carrier    {pair.carrier_url}\nanswers    {NUMBER} by {answer_url}\n"
-            f"call it    bothway call --carrier {pair.carrier_url} --to {NUMBER} --say 'Hello'\n"
-            f"stop       Ctrl-C",
-            flush=True,
-        )
-        if app is None:
-            await stopped.wait()
-        else:
-            app = await _reload(app, lambda: pair.app(arguments.app, app_port), _folder(arguments.app), stopped)
+        return await until_stopped(_live(pair, app, answer_url, arguments), stopped) or 0
     finally:
-        if pair.carrier is not None:
-            await pair.carrier.stop()
-        if app is not None:
-            await app.stop()
-    return 0
+        await asyncio.gather(pair.carrier.stop(), *([app.stop()] if app is not None else []))
 
 
-async def _reload(app: Child, fresh: Any, folder: Path, stopped: asyncio.Event) -> Child:
-    """Start the app again whenever a file below `folder` changes, until `stopped`. Gives the process that runs last."""
-    seen = await asyncio.to_thread(_state, folder)
-    while not stopped.is_set():
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stopped.wait()
-        except TimeoutError:
-            state = await asyncio.to_thread(_state, folder)
-            if state == seen:
-                continue
-            seen = state
-            print("a file changed: starting the app again", flush=True)
-            await app.stop()
-            app = fresh()
-            try:
-                await app.start()
-            except PeerError as error:
-                print(f"{error}. Waiting for the next change", flush=True)
-    return app
-
-
-def _folder(target: str) -> Path:
-    """Where the app's files are."""
-    name = target.partition(":")[0]
-    if name.endswith(".py"):
-        return Path(name).resolve().parent
-    package = Path.cwd() / name.split(".")[0]
-    return package if package.is_dir() else Path.cwd()
-
-
-def _state(folder: Path) -> frozenset[tuple[str, int]]:
-    """Every Python file below `folder` and when it was changed; hidden folders and virtual environments left out."""
-    found = set()
-    for path in folder.rglob("*.py"):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part in ("node_modules", "__pycache__", "site-packages") for part in parts):
-            continue
-        try:
-            found.add((str(path), path.stat().st_mtime_ns))
-        except FileNotFoundError:
-            continue  # removed while we looked
-    return frozenset(found)
+async def _live(pair: Pair, app: _ReloadedApp | None, answer_url: str, arguments: argparse.Namespace) -> int:
+    """Everything between the start and the Ctrl-C."""
+    await pair.start_carrier(answer_url)
+    if app is not None and not await app.start():
+        return app.code
+    print(
+        f"carrier    {pair.carrier_url}\nanswers    {NUMBER} by {answer_url}\n"
+        f"call it    {pair.how_to_call('Hello', arguments)}\nstop       Ctrl-C",
+        flush=True,
+    )
+    died = await _first(first_ended([pair.carrier]), *([app.follow()] if app is not None else []))
+    raise PeerError(f"{died.end}, and the app is stopped")

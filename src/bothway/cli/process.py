@@ -1,28 +1,65 @@
-"""What the commands that run until they are told to stop have in common."""
+"""What the commands have in common: credentials, the ready line, being stopped, and processes of our own.
+
+A process that another of ours has started is joined to it by a socket, its lifeline. The ready line goes over it, so
+that stdout stays the app's own; and when it closes, the other process is gone, however it ended, and this one ends too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
 import os
+import secrets
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from bothway.carrier.carrier import new_account
 from bothway.carrier.config import Account
 from bothway.errors import PeerError, UsageError
 from bothway.runtime import logs
-from bothway.runtime.settings import Settings
+from bothway.runtime.settings import Address, Settings, settings_of
 
-__all__ = ["Child", "account_of", "announce", "free_port", "set_up_logs", "settle_memory", "stop_signal"]
+__all__ = [
+    "EXIT_INTERRUPTED",
+    "READY",
+    "START_SECONDS",
+    "Child",
+    "account_of",
+    "announce",
+    "first_ended",
+    "free_address",
+    "is_given",
+    "server_tls",
+    "set_up_logs",
+    "settle_memory",
+    "stop_signal",
+    "until_stopped",
+    "web_url",
+]
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of a command that was stopped before it was done, as shells have it."""
 
 READY = "ready "
+"""How the line begins that says that a process is ready; the rest is a JSON object."""
+
+START_SECONDS = 120.0
+"""How long a process of ours may take to be ready: an app may load a model first."""
+
 _CREDENTIALS = "credentials.json"
+_LIFELINE = "BOTHWAY_LIFELINE"
+
+_T = TypeVar("_T")
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -33,21 +70,57 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def announce(**facts: object) -> None:
-    """The one line on stdout that says the process is ready; scripts wait for it."""
-    print(READY + json.dumps(facts), flush=True)
+    """Say that the process is ready: to the process that started it, or in one line on stdout that scripts wait for."""
+    line = READY + json.dumps(facts)
+    lifeline = _lifeline()
+    if lifeline is None:
+        print(line, flush=True)
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # `stop_signal` hears of that too
+        lifeline.sendall(line.encode() + b"\n")
 
 
 def stop_signal() -> asyncio.Event:
-    """Set at the first SIGINT or SIGTERM; a second one ends the process as it always would."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    """Set at the first SIGINT or SIGTERM; a second one ends the process at once, as if nobody listened.
 
-    def stop(number: int) -> None:
+    In a process that another of ours has started it is also set when that one has gone. There a repeated signal means
+    nothing, since a service manager may tell both processes to stop; a second reason is the other's end alone.
+    """
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    lifeline = _lifeline()
+
+    def stop() -> None:
         event.set()
-        loop.remove_signal_handler(number)
+        if lifeline is None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+
+    def orphaned() -> None:
+        assert lifeline is not None
+        loop.remove_reader(lifeline)
+        if event.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        event.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, stop)
+    if lifeline is not None:
+        loop.add_reader(lifeline, orphaned)
     return event
+
+
+async def until_stopped(work: Coroutine[Any, Any, _T], stopped: asyncio.Event) -> _T | None:
+    """What `work` gives; or None if `stopped` was set before that: it was cancelled then, and has cleaned up."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopped.wait())
+    try:
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        task.cancel()
+        await asyncio.wait((task, waiting))
+    return None if task.cancelled() else task.result()
 
 
 def settle_memory() -> None:
@@ -72,35 +145,120 @@ def account_of(settings: Settings) -> Account:
         raise UsageError("set both BOTHWAY_AUTH_ID and BOTHWAY_AUTH_TOKEN, or neither")
     path = settings.data / _CREDENTIALS
     try:
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            account = Account(str(kept["auth_id"]), str(kept["auth_token"]))
-        else:
-            account = new_account()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Readable by its owner alone from the first moment.
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump({"auth_id": account.auth_id, "auth_token": account.auth_token}, file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"the credentials in {path} cannot be used: {error}") from None
-    logs.redact(account.auth_token)
+        if not path.is_file():
+            _keep(new_account(), path)
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        account = Account(str(kept["auth_id"]), str(kept["auth_token"]))
+        logs.redact(account.auth_token)
+    except OSError as error:
+        raise UsageError(f"the credentials in {path} cannot be used: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, UsageError):
+        # Not a word of what stands there: it may be the better half of a token.
+        raise UsageError(
+            f"the credentials in {path} cannot be used: the file holds no auth_id and auth_token. Remove it, and it "
+            f"is made anew"
+        ) from None
     return account
 
 
-def free_port() -> int:
-    """A port on the loopback that was free a moment ago, for a process that must be told its port before it starts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _keep(account: Account, path: Path) -> None:
+    """Write the credentials, unless another process has done so meanwhile. Nobody ever sees half of them."""
+    folder = path.parent
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        # What is kept here is nothing for a repository that the folder may be in.
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    draft = folder / f".{_CREDENTIALS}-{secrets.token_hex(8)}"
+    try:
+        # Readable by its owner alone from the first moment.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump({"auth_id": account.auth_id, "auth_token": account.auth_token}, file)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def free_address(address: Address) -> Address:
+    """This address, its port chosen if it is 0: for a process that must be told its port before it starts.
+
+    Raises:
+        UsageError: Another process listens there, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.create_server((address.host, address.port), family=family) as probe:
+            return Address(address.host, int(probe.getsockname()[1]))
+    except OSError as error:
+        raise UsageError(f"cannot listen at {address}: {error.strerror or error}") from None
+
+
+def is_given(name: str, arguments: argparse.Namespace) -> bool:
+    """Whether a setting was said, by its option or its variable, and is not just the default."""
+    variables = next(one.variables for one in settings_of() if one.name == name)
+    return name in arguments or any(os.environ.get(variable) for variable in variables)
+
+
+def web_url(text: str) -> str:
+    """An http or https URL, as the type of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or any(character.isspace() for character in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be an http or https URL")
+    return text
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS of the settings, if they have any.
+
+    Raises:
+        UsageError: The certificate or its key cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"the certificate {settings.tls_cert} and the key {settings.tls_key} cannot be used: {reason}"
+        ) from None
+    return context
+
+
+def _no_password() -> str:
+    """A service is not asked at its terminal."""
+    raise ValueError("the key is encrypted, and there is nobody to ask for its password")
+
+
+@cache
+def _lifeline() -> socket.socket | None:
+    """Our end of the lifeline. What this process starts in its turn does not get it."""
+    number = os.environ.pop(_LIFELINE, "")
+    if not number:
+        return None
+    lifeline = socket.socket(fileno=int(number))
+    lifeline.set_inheritable(False)
+    return lifeline
 
 
 class Child:
     """A process of ours: started, awaited until it is ready, and ended by us.
 
+    It has our stdout and stderr, and a session of its own: a Ctrl-C in the terminal reaches us alone, and we decide.
+
     Args:
         name: What messages call it.
         arguments: Of `bothway`.
-        environment: Added to our own.
+        environment: Added to our own; what is empty counts as absent.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -108,49 +266,86 @@ class Child:
         self._arguments = arguments
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
+        self._lifeline: asyncio.StreamWriter | None = None
 
-    async def start(self, seconds: float = 30.0) -> dict[str, Any]:
+    async def start(self, seconds: float = START_SECONDS) -> dict[str, Any]:
         """Start it, and give what its ready line says.
 
         Raises:
             PeerError: It ended, or was not ready in time.
         """
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bothway",
-            *self._arguments,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._environment},
-            cwd=Path.cwd(),
-        )
-        assert self._process.stdout is not None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, self._lifeline = await asyncio.open_unix_connection(sock=ours)
+            # Without -P a file in this folder could stand in for a module of ours, or of Python's own.
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "bothway", *self._arguments),
+                env={**os.environ, **self._environment, _LIFELINE: str(theirs.fileno())},
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        told = asyncio.ensure_future(reader.readline())
+        ended = asyncio.ensure_future(self._process.wait())
         try:
-            async with asyncio.timeout(seconds):
-                while line := await self._process.stdout.readline():
-                    if line.startswith(READY.encode()):
-                        facts: dict[str, Any] = json.loads(line[len(READY) :])
-                        return facts
-        except TimeoutError:
-            await self.stop()
-            raise PeerError(f"the {self.name} was not ready within {seconds:g} s") from None
-        code = await self._process.wait()
-        raise PeerError(f"the {self.name} ended with exit code {code} before it was ready: its own lines say why")
+            done, _ = await asyncio.wait((told, ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if told in done and told.result():
+                facts: dict[str, Any] = json.loads(told.result()[len(READY) :])
+                return facts
+            if not done:
+                raise PeerError(f"the {self.name} was not ready within {seconds:g} s")
+            await ended
+        finally:
+            told.cancel()
+            ended.cancel()
+        raise PeerError(f"{self.end} before it was ready: its own lines say why")
 
-    async def ended(self) -> int:
-        """Wait until it ends by itself. Gives its exit code."""
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 before it was started."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative the number of the signal that killed it; None while it runs."""
+        return self._process.returncode if self._process is not None else None
+
+    @property
+    def end(self) -> str:
+        """How it ended, as the beginning of a sentence."""
+        code = self.code
+        if code is None:
+            return f"the {self.name} has not ended"
+        if code < 0:
+            return f"the {self.name} was killed by {signal.Signals(-code).name}"
+        return f"the {self.name} ended with exit code {code}"
+
+    async def ended(self) -> Child:
+        """Wait until it ends by itself. Gives itself."""
         assert self._process is not None
-        return await self._process.wait()
+        await self._process.wait()
+        return self
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Ask it to end, and end it if it does not."""
         process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(seconds):
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(seconds):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
                 await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if self._lifeline is not None:
+            self._lifeline.close()
+
+
+async def first_ended(children: Sequence[Child]) -> Child:
+    """Wait until one of them ends by itself, and give that one."""
+    waiting = [asyncio.ensure_future(child.ended()) for child in children]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+    return done.pop().result()

@@ -7,20 +7,38 @@ import asyncio
 import importlib
 import os
 import sys
+import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bothway.app.app import App
-from bothway.cli.carrier import server_tls
-from bothway.cli.process import Child, announce, free_port, set_up_logs, settle_memory, stop_signal
-from bothway.errors import PeerError, UsageError
+from bothway.cli.process import (
+    Child,
+    announce,
+    first_ended,
+    free_address,
+    server_tls,
+    set_up_logs,
+    settle_memory,
+    stop_signal,
+    until_stopped,
+)
+from bothway.errors import BothwayError, PeerError, UsageError
 from bothway.runtime.server import Server
 from bothway.runtime.settings import Settings, add_options, settings_of
 
-__all__ = ["add_parser", "load_app", "run"]
+__all__ = ["BrokenModuleError", "add_parser", "load_app", "run"]
 
 _WORKER = "BOTHWAY_WORKER"
 """Set in a worker's environment: its port is shared, and it supervises nobody."""
+
+_CLOSING_SECONDS = 10.0
+"""What a worker may take beyond its calls' time to end: answers and callbacks are sent, sockets closed."""
+
+
+class BrokenModuleError(BothwayError):
+    """The user's module raised while it was imported. Its traceback has been printed."""
 
 
 def add_parser(commands: Any) -> None:
@@ -28,7 +46,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "serve",
         help="run your app, for production",
-        description="Serve an app: HTTP and WebSockets on one port. SIGTERM lets calls end before the process does.",
+        description="Serve an app: HTTP and WebSockets on one port. One line `ready {json}` on stdout says where it is "
+        "when it takes calls. SIGTERM lets calls end before the process does; a second one does not. The carrier's "
+        "signatures are checked by PLIVO_AUTH_TOKEN.",
     )
     parser.add_argument("app", metavar="MODULE[:APP]", help="a module or a .py file, and the App in it (default: app)")
     add_options(parser, "serve")
@@ -40,26 +60,19 @@ def load_app(target: str) -> App:
 
     Raises:
         UsageError: There is no such module, or no App of that name in it.
+        BrokenModuleError: The module cannot be imported.
     """
-    module_name, _, attribute = target.partition(":")
-    folder = Path.cwd()
-    if module_name.endswith(".py"):
-        path = Path(module_name).resolve()
-        if not path.is_file():
-            raise UsageError(f"there is no file {module_name}")
-        folder, module_name = path.parent, path.stem
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise UsageError(f"there is no module {module_name} here or among the installed ones") from None
-        raise
+    name, _, attribute = target.partition(":")
+    module = _module(name)
     app = getattr(module, attribute or "app", None)
-    if not isinstance(app, App):
-        raise UsageError(f"{module_name} has no bothway App named {attribute or 'app'}")
-    return app
+    if isinstance(app, App):
+        return app
+    others = [found for found, value in vars(module).items() if isinstance(value, App)]
+    hint = f"; it has {', '.join(others)}: write {name}:{others[0]}" if others else ""
+    if app is not None:
+        kind = type(app)
+        raise UsageError(f"{attribute or 'app'} in {name} is no bothway App but a {kind.__module__}.{kind.__name__}{hint}")
+    raise UsageError(f"{name} has no bothway App named {attribute or 'app'}{hint}")
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -91,6 +104,44 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _module(name: str) -> ModuleType:
+    folder, module_name, path = Path.cwd(), name, None
+    if name.endswith(".py"):
+        path = Path(name).resolve()
+        if not path.is_file():
+            raise UsageError(f"there is no file {name}")
+        folder, module_name = path.parent, path.stem
+    elif not name or name.startswith(".") or name.endswith("."):
+        raise UsageError(f"{name!r} is no module: write `package.module` or `folder/file.py`, and `:APP` behind it")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001 - the edge to the user's module: all that it raises is shown
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
+            hint = f": did you mean {name}.py?" if Path(f"{name}.py").is_file() else ""
+            raise UsageError(f"there is no module {name} here or among the installed ones{hint}") from None
+        _show(error)
+        raise BrokenModuleError(f"{name} cannot be imported: {type(error).__name__}, see above") from None
+    origin = Path(module.__file__ or "").resolve()
+    if path is not None and origin != path:
+        raise UsageError(f"{name} cannot be imported: the name {module_name} is that of {origin} already. Rename it")
+    return module
+
+
+def _show(error: Exception) -> None:
+    """Print the traceback from the user's module on, without the frames that led there."""
+    last = error.__traceback__
+    while last is not None and (last.tb_frame.f_code.co_filename == __file__ or _is_import(last.tb_frame.f_code.co_filename)):
+        last = last.tb_next
+    traceback.print_exception(type(error), error, last)
+
+
+def _is_import(filename: str) -> bool:
+    return filename == importlib.__file__ or filename.startswith("<frozen importlib")
+
+
 def _export(settings: Settings) -> None:
     """Put what the options say where an `App` that is made in the user's module looks for it."""
     for setting in settings_of("serve"):
@@ -101,23 +152,27 @@ def _export(settings: Settings) -> None:
 
 async def _supervise(target: str, settings: Settings) -> int:
     """Run several processes on one port; the kernel shares the connections out. If one dies, all are ended."""
-    port = settings.http.port or free_port()
+    # Sharing a port is for our workers: what listens there already would get a part of their calls.
+    address = free_address(settings.http)
     _export(settings)  # the workers read everything else from the environment
-    options = ["serve", target, "--http", f"{settings.http.host}:{port}"]
+    options = ["serve", target, "--http", str(address)]
     workers = [Child(f"worker {n}", options, {_WORKER: str(n)}) for n in range(1, settings.workers + 1)]
     stopped = stop_signal()
     try:
-        facts = [await worker.start() for worker in workers]
-        announce(url=facts[0]["url"], workers=settings.workers)
-        ends = [asyncio.create_task(worker.ended()) for worker in workers]
-        stop = asyncio.create_task(stopped.wait())
-        await asyncio.wait([*ends, stop], return_when=asyncio.FIRST_COMPLETED)
-        died = not stop.done()
-        stop.cancel()
-        for end in ends:
-            end.cancel()
-        if died:
-            raise PeerError("a worker ended by itself: its own lines say why, and the others are being stopped")
+        facts = await until_stopped(_start(workers), stopped)
+        if facts is None:
+            return 0
+        announce(url=facts["url"], workers=settings.workers)
+        died = await until_stopped(first_ended(workers), stopped)
+        if died is not None:
+            raise PeerError(f"{died.end}: its own lines say why, and the others are stopped")
     finally:
-        await asyncio.gather(*(worker.stop(settings.drain_seconds + 5.0) for worker in workers))
+        await asyncio.gather(*(worker.stop(settings.drain_seconds + _CLOSING_SECONDS) for worker in workers))
     return 0
+
+
+async def _start(workers: list[Child]) -> dict[str, Any]:
+    """Start the first, which may find what is wrong for all, and then the others at once. Gives its ready line."""
+    facts = await workers[0].start()
+    await asyncio.gather(*(worker.start() for worker in workers[1:]))
+    return facts

@@ -213,7 +213,7 @@ def _heading(evidence: CallEvidence) -> Iterator[str]:
     title = f"Call {evidence.call_id}"
     about = [f"{duration(evidence.duration_ms)} long"]
     if call is not None:
-        title = f"{call.text('from_') or 'no number'} → {call.text('to') or 'nobody'}"
+        title = f"{call.text('from') or 'no number'} → {call.text('to') or 'nobody'}"
         about = [call.text("wall"), call.text("direction"), *about, call.text("leg"), f"profile {call.text('profile')}"]
     yield f'<div class="head"><div><h1>{_html(title)}</h1>\n'
     yield f'<div class="soft">{_html(" · ".join(about))}</div>\n'

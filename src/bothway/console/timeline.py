@@ -251,7 +251,7 @@ def _groups(evidence: CallEvidence) -> list[list[LogRecord]]:
 
 
 _WORDS: dict[str, tuple[Speaker, Callable[[LogRecord], str]]] = {
-    "call": ("caller", lambda r: f"calls {_t(r, 'to') or 'nobody'} from {_t(r, 'from_') or 'no number'}"),
+    "call": ("caller", lambda r: f"calls {_t(r, 'to') or 'nobody'} from {_t(r, 'from') or 'no number'}"),
     "document": ("carrier", lambda r: f"got the {_t(r, 'kind')} document: {_t(r, 'bytes')} bytes, after {_ms(r)}"),
     "document_failed": ("carrier", lambda r: f"got no {_t(r, 'kind')} document: {_t(r, 'text')}"),
     "verb": ("carrier", lambda r: f"runs <{_t(r, 'element')}>"),

@@ -127,7 +127,7 @@ class _StreamPath:
 
     def play(self, chunk: PlayAudio) -> bool:
         audio_format = chunk.format or self.stream.start.format
-        if audio_format != self._play_format:
+        if audio_format is not self._play_format and audio_format != self._play_format:
             self.playout.play(self._tail())
             self._play_format = audio_format
             self._play_transcoder = Transcoder(audio_format, self.leg_format)

@@ -53,19 +53,26 @@ class State(Enum):
     ENDED = auto()
 
 
-_NEXT: dict[tuple[State, Side, type], State] = {
-    (State.NEW, Side.CARRIER, Start): State.OPEN,
-    (State.OPEN, Side.CARRIER, Media): State.OPEN,
-    (State.OPEN, Side.CARRIER, Dtmf): State.OPEN,
-    (State.OPEN, Side.CARRIER, PlayedStream): State.OPEN,
-    (State.OPEN, Side.CARRIER, ClearedAudio): State.OPEN,
-    (State.OPEN, Side.CARRIER, Stop): State.ENDED,
-    (State.OPEN, Side.APP, PlayAudio): State.OPEN,
-    (State.OPEN, Side.APP, Checkpoint): State.OPEN,
-    (State.OPEN, Side.APP, ClearAudio): State.OPEN,
-    (State.OPEN, Side.APP, SendDtmf): State.OPEN,
+_NEXT: dict[tuple[Side, State], dict[type, State]] = {
+    (Side.CARRIER, State.NEW): {Start: State.OPEN},
+    (Side.CARRIER, State.OPEN): {
+        Media: State.OPEN,
+        Dtmf: State.OPEN,
+        PlayedStream: State.OPEN,
+        ClearedAudio: State.OPEN,
+        Stop: State.ENDED,
+    },
+    (Side.CARRIER, State.ENDED): {},
+    (Side.APP, State.NEW): {},
+    (Side.APP, State.OPEN): {
+        PlayAudio: State.OPEN,
+        Checkpoint: State.OPEN,
+        ClearAudio: State.OPEN,
+        SendDtmf: State.OPEN,
+    },
+    (Side.APP, State.ENDED): {},
 }
-"""(state, who speaks, message) to the state after it. What is not here is not allowed."""
+"""Who speaks in which state, to the messages allowed there and the state after each."""
 
 
 class _Stream:
@@ -79,7 +86,7 @@ class _Stream:
     side: Side
 
     def __init__(self) -> None:
-        self.state = State.NEW
+        self._enter(State.NEW)
         self.mistakes: Counter[str] = Counter()
         self._events: list[StreamEvent] = []
         self._to_send: list[bytes] = []
@@ -96,7 +103,12 @@ class _Stream:
 
     def end(self) -> None:
         """The socket is gone, or is about to be: nothing more is sent or received."""
-        self.state = State.ENDED
+        self._enter(State.ENDED)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        peer = Side.APP if self.side is Side.CARRIER else Side.CARRIER
+        self._ours, self._theirs = _NEXT[self.side, state], _NEXT[peer, state]
 
     def _accept(self, message: FromCarrier | FromApp | Tolerated | Mistake) -> FromCarrier | FromApp | None:
         """The peer's message if it may come now; mistakes are noted."""
@@ -106,21 +118,22 @@ class _Stream:
         if isinstance(message, Tolerated):
             self._note(message.mistake)
             message = message.message
-        peer = Side.APP if self.side is Side.CARRIER else Side.CARRIER
-        state = _NEXT.get((self.state, peer, type(message)))
+        state = self._theirs.get(type(message))
         if state is None:
             if self.state is not State.ENDED:  # what was on its way when the stream ended is nobody's mistake
                 when = "before start" if self.state is State.NEW else "on an open stream"
                 self._note(Mistake("out-of-order", f"the peer sent {type(message).__name__} {when}"))
             return None
-        self.state = state
+        if state is not self.state:
+            self._enter(state)
         return message
 
     def _may_send(self, message: type) -> None:
-        state = _NEXT.get((self.state, self.side, message))
+        state = self._ours.get(message)
         if state is None:
             raise UsageError(f"{message.__name__} cannot be sent on a stream that is {self.state.name.lower()}")
-        self.state = state
+        if state is not self.state:
+            self._enter(state)
 
     def _note(self, mistake: Mistake) -> None:
         self.mistakes[mistake.code] += 1
