@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from tests.serving import served, uvicorn_at
 from tests.source_tree import ROOT
 
-from bothway import App
 from bothway.audio.format import L16_8K, MULAW_8K
 from bothway.audio.tones import tone
 from bothway.audio.wav import write_wav
@@ -22,7 +19,6 @@ from bothway.carrier.config import Account, load_config
 from bothway.carrier.legs.client import RemoteCaller
 from bothway.carrier.script import Script
 from bothway.carrier.scripted_caller import CallResult, ScriptedCaller
-from bothway.runtime.server import Server
 from bothway.speech.voices import ToneVoice
 from bothway.wire.leg import Dial
 
@@ -62,31 +58,6 @@ def example(name: str) -> dict[str, Any]:
     return loaded((EXAMPLES / name).read_text(encoding="utf-8"), name.removesuffix(".py"))
 
 
-@asynccontextmanager
-async def bothway_serves(app: App) -> AsyncIterator[str]:
-    server = Server(app, app.accept)
-    await app.start()
-    await server.start()
-    try:
-        yield server.url
-    finally:
-        await app.stop(1.0)
-        await server.stop(grace=0.5)
-
-
-@asynccontextmanager
-async def uvicorn_serves(api: Any) -> AsyncIterator[str]:
-    config = uvicorn.Config(api, port=0, ws="websockets-sansio", log_config=None, lifespan="off")
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        await server.shutdown()
-
-
 async def call(
     carrier: Carrier, answer_url: str, script_text: str, folder: Path
 ) -> tuple[CallResult, list[dict[str, Any]]]:
@@ -108,7 +79,7 @@ async def test_the_first_app_of_the_readme(tmp_path: Path) -> None:
     block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     app = loaded(block[1], "app")["app"]
-    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, bothway_serves(app) as url:
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, served(app) as url:
         result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
     assert result.ok, result
     assert not mistakes(log)
@@ -116,7 +87,7 @@ async def test_the_first_app_of_the_readme(tmp_path: Path) -> None:
 
 async def test_echo(tmp_path: Path) -> None:
     app = example("echo.py")["app"]
-    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, bothway_serves(app) as url:
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, served(app) as url:
         result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
     assert result.ok, result
     assert not mistakes(log)
@@ -127,8 +98,8 @@ async def test_fastapi_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     async with Carrier(account=ACCOUNT, allow_private=True) as carrier:
         monkeypatch.setenv("BOTHWAY_API_URL", f"{carrier.url}/v1")
         names = example("fastapi_mount.py")
-        async with uvicorn_serves(names["api"]) as url:
-            result, log = await call(carrier, f"{url}/calls/answer", KEYS, tmp_path)
+        async with uvicorn_at(names["api"]) as port:
+            result, log = await call(carrier, f"http://127.0.0.1:{port}/calls/answer", KEYS, tmp_path)
         await names["calls"].stop(0.0)
     assert result.ok, result
     assert [record["digits"] for record in log if record["event"] == "send_dtmf"] == ["1"]
@@ -139,8 +110,8 @@ async def test_fastapi_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def test_plain_fastapi_plivo_sdk(tmp_path: Path) -> None:
     """An app without a line of ours runs unchanged."""
     api = example("plain_fastapi_plivo_sdk.py")["api"]
-    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, uvicorn_serves(api) as url:
-        result, log = await call(carrier, f"{url}/answer", SPOKEN, tmp_path)
+    async with Carrier(account=ACCOUNT, allow_private=True) as carrier, uvicorn_at(api) as port:
+        result, log = await call(carrier, f"http://127.0.0.1:{port}/answer", SPOKEN, tmp_path)
     assert result.ok, result
     assert not mistakes(log)
 

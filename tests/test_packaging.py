@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
-from importlib.metadata import Distribution, distribution
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution, packages_distributions
 
 from packaging.requirements import Requirement
 from tests.source_tree import ROOT
@@ -36,6 +39,20 @@ def test_extras_are_what_the_documents_name() -> None:
     assert {one for extras in named for one in extras.split(",")} <= project["optional-dependencies"].keys()
 
 
+def test_an_extra_brings_what_the_tests_import() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    brought = {_normalised(Requirement(text).name) for text in named}
+    files = [path for folder in ("tests", "examples", "bench") for path in (ROOT / folder).rglob("*.py")]
+    imported = {name for path in files for name in _imported(ast.parse(path.read_text(encoding="utf-8")))}
+    distributions = packages_distributions()
+    foreign = imported - sys.stdlib_module_names - {"bench", "bothway", "tests"}
+    missing = [
+        name for name in sorted(foreign) if not brought & {_normalised(one) for one in distributions.get(name, [name])}
+    ]
+    assert not missing, f"imported, and not in the extra dev: {', '.join(missing)}"
+
+
 def test_the_metadata_points_at_what_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name in [project["readme"], *project["license-files"]]:
@@ -62,9 +79,21 @@ def _closure(root: str) -> dict[str, Distribution]:
             if requirement.marker is None or any(
                 requirement.marker.evaluate({"extra": extra}) for extra in extras or {""}
             ):
-                wanted = re.sub(r"[-_.]+", "-", requirement.name).lower()
-                todo.append((wanted, frozenset(requirement.extras)))
+                todo.append((_normalised(requirement.name), frozenset(requirement.extras)))
     return found
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """The packages that a file imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
 
 
 def _megabytes(found: Distribution) -> float:

@@ -14,13 +14,11 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-import uvicorn
-from uvicorn.server import ServerState
+from tests.serving import uvicorn_at
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bothway import App
-from bothway.runtime.server import Server
 from bothway.wire.callxml import parse
 from bothway.wire.signature import sign_v3, upgrade_signature_header
 from bothway.wire.verbs import Stream
@@ -233,37 +231,14 @@ async def ask(
 
 
 @asynccontextmanager
-async def served(app: App) -> AsyncIterator[str]:
-    """Serve by the package's own server; gives its URL."""
-    server = Server(app, app.accept)
-    await app.start()
-    await server.start()
-    try:
-        yield server.url
-    finally:
-        await app.stop(0.0)
-        await server.stop(0.0)
-
-
-@asynccontextmanager
 async def served_by_uvicorn(asgi: Any) -> AsyncIterator[str]:
     """Serve by uvicorn; gives its URL."""
-    config = uvicorn.Config(asgi, ws="websockets-sansio", lifespan="off", log_config=None, ws_per_message_deflate=False)
-    config.load()
-    state = ServerState()
-    protocol: Any = config.http_protocol_class
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    finally:
-        if isinstance(asgi, App):
-            await asgi.stop(0.0)
-        listener.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await asyncio.gather(*state.tasks, return_exceptions=True)
+    async with uvicorn_at(asgi) as port:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            if isinstance(asgi, App):
+                await asgi.stop(0.0)
 
 
 def new_app(**options: Any) -> App:

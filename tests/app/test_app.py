@@ -8,18 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
-from tests.app.fake_carrier import (
-    CALL,
-    FRAME,
-    PATIENCE,
-    ask,
-    dialled,
-    new_app,
-    served,
-    served_by_uvicorn,
-    start_message,
-)
+from tests.app.fake_carrier import CALL, FRAME, PATIENCE, ask, dialled, new_app, served_by_uvicorn, start_message
 from tests.app.test_control import api
+from tests.serving import served
 
 from bothway import App, Call, UsageError
 

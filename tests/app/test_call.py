@@ -18,10 +18,10 @@ from tests.app.fake_carrier import (
     dialled,
     dtmf_message,
     new_app,
-    served,
     served_by_uvicorn,
     start_message,
 )
+from tests.serving import served
 
 from bothway import App, Call, UsageError
 from bothway.audio.format import L16_8K, MULAW_8K

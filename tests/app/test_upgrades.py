@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from tests.app.fake_carrier import AUTH_ID, CALL, FRAME, TOKEN, ask, dialled, new_app, served, served_by_uvicorn
+from tests.app.fake_carrier import AUTH_ID, CALL, FRAME, TOKEN, ask, dialled, new_app, served_by_uvicorn
 from tests.app.fake_carrier import start_message as start
+from tests.serving import served
 from websockets.exceptions import InvalidStatus
 
 from bothway import App, Call, UsageError

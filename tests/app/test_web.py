@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.app.fake_carrier import CALL, TOKEN, Answer, answer_form, ask, new_app, served, served_by_uvicorn
+from tests.app.fake_carrier import CALL, TOKEN, Answer, answer_form, ask, new_app, served_by_uvicorn
+from tests.serving import served
 
 from bothway import App, Call
 from bothway.wire.verbs import Hangup, Speak

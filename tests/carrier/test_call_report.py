@@ -10,7 +10,6 @@ from tests.carrier.world import Caller, Request, Socket, page, until, world
 from bothway.carrier import call_report as module
 from bothway.carrier.live_call import LiveCall
 from bothway.core.profile import LIVE
-from bothway.runtime.metrics import BAD_MESSAGES
 from bothway.wire.webhooks import parse_hangup
 
 LOUD = b"\x11" * 160
@@ -124,10 +123,6 @@ async def test_remarks_on_a_document(tmp_path: Path) -> None:
         texts = [str(record["text"]) for record in caller.events("remark")]
         assert any("line 1, <Hangup>" in text and "colour" in text for text in texts)
         assert any("line 2, <Nonsense>" in text for text in texts)
-
-
-def test_every_mistake_has_a_reason_of_the_metrics() -> None:
-    assert set(module._BAD_MESSAGE.values()) <= set(BAD_MESSAGES)
 
 
 async def test_moments_are_wall_time(tmp_path: Path) -> None:

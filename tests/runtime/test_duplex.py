@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 import uvloop
-from uvicorn.server import ServerState
+from tests.runtime.receivers import Echo
+from tests.serving import uvicorn_at
 
 from bothway.errors import UsageError
 from bothway.runtime import duplex as seam
@@ -25,37 +25,21 @@ from bothway.runtime.server import Server
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 
 
-class Echo:
-    """Sends back what comes, and notes all it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.over = asyncio.Event()
-        self.duplex: Duplex
-
-    def opened(self, duplex: Duplex) -> None:
-        self.duplex = duplex
-        self.told.append(("opened",))
+class Obedient(Echo):
+    """Does what it is asked to, and sends back all else."""
 
     def received_text(self, message: bytes) -> None:
+        if not message.endswith(b", please"):
+            super().received_text(message)
+            return
         self.told.append(("text", message))
         if message == b"close, please":
             self.duplex.close(3001, "as you wish")
             self.duplex.send_text(b"too late")
         elif message == b"abort, please":
             self.duplex.abort()
-        elif message == b"fail, please":
-            raise ValueError("as you wish")
         else:
-            self.duplex.send_text(message)
-
-    def received_binary(self, message: bytes) -> None:
-        self.told.append(("binary", message))
-        self.duplex.send_binary(message)
-
-    def closed(self, code: int, reason: str) -> None:
-        self.told.append(("closed", code, reason))
-        self.over.set()
+            raise ValueError("as you wish")
 
 
 class Peer:
@@ -137,21 +121,8 @@ async def over_asgi(accept: Accept) -> AsyncIterator[int]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await serve_asgi(scope, receive, send, accept)
 
-    config = uvicorn.Config(app, ws="websockets-sansio", lifespan="off", log_config=None, ws_per_message_deflate=False)
-    config.load()
-    state = ServerState()
-    protocol: Any = config.http_protocol_class
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        for task in list(state.tasks):
-            await asyncio.wait([task], timeout=5)
+    async with uvicorn_at(app) as port:
+        yield port
 
 
 Serving = Callable[[Accept], Any]
@@ -169,7 +140,7 @@ def exchange(request: pytest.FixtureRequest) -> Callable[..., list[tuple[Any, ..
 
     def run(client: Callable[[Peer], Awaitable[None]], target: str = "/") -> list[tuple[Any, ...]]:
         async def main() -> list[tuple[Any, ...]]:
-            echo = Echo()
+            echo = Obedient()
             async with asyncio.timeout(10), serving(lambda _: echo) as port:
                 peer = await Peer.dial(port, target)
                 await client(peer)
@@ -287,7 +258,7 @@ def test_a_receiver_that_raises_is_logged_once_and_closed_with_1011(
 
     with caplog.at_level(logging.WARNING):
         assert exchange(client) == [("opened",), ("text", b"fail, please"), ("closed", 1011, "internal error")]
-    assert [record.getMessage() for record in caplog.records] == ["Echo raised on a message"]
+    assert [record.getMessage() for record in caplog.records] == ["Obedient raised on a message"]
 
 
 @pytest.mark.parametrize(
@@ -363,7 +334,7 @@ async def test_a_peer_that_never_answers_a_close_is_dropped_at_the_deadline(
 ) -> None:
     for module in ("duplex_picows", "duplex_asgi"):
         monkeypatch.setattr(f"bothway.runtime.{module}.CLOSE_DEADLINE", 0.05)
-    receiver = Echo()
+    receiver = Obedient()
     async with serving(lambda _: receiver) as port:
         peer = await Peer.dial(port)
         peer.send(TEXT, b"close, please")
@@ -375,7 +346,7 @@ async def test_a_peer_that_never_answers_a_close_is_dropped_at_the_deadline(
 
 @pytest.mark.parametrize("serving", [over_picows, over_asgi])
 async def test_what_a_slow_reader_leaves_is_counted(serving: Serving) -> None:
-    receiver = Echo()
+    receiver = Obedient()
     async with serving(lambda _: receiver) as port:
         peer = await Peer.dial(port)
         peer.send(TEXT, b"hello")

@@ -7,47 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, WebSocket
-from uvicorn.server import ServerState
+from tests.runtime.receivers import Echo
+from tests.serving import uvicorn_at
 
 from bothway.runtime.duplex import Duplex, Receiver, Refusal, UpgradeRequest
 from bothway.runtime.duplex_asgi import AsgiDuplex, serve_asgi
 from bothway.runtime.duplex_picows import connect
-
-
-class Echo:
-    """Sends back what comes, and notes all it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.over = asyncio.Event()
-        self.heard = asyncio.Event()
-        self.ready = asyncio.Event()
-        self.duplex: Duplex
-
-    def opened(self, duplex: Duplex) -> None:
-        self.duplex = duplex
-        self.ready.set()
-        self.told.append(("opened",))
-
-    def received_text(self, message: bytes) -> None:
-        self.told.append(("text", message))
-        self.duplex.send_text(message)
-        self.heard.set()
-
-    def received_binary(self, message: bytes) -> None:
-        self.told.append(("binary", message))
-        self.duplex.send_binary(message)
-
-    def closed(self, code: int, reason: str) -> None:
-        self.told.append(("closed", code, reason))
-        self.over.set()
 
 
 class Listener(Echo):
@@ -87,25 +56,6 @@ def text(message: str) -> dict[str, Any]:
     return {"type": "websocket.receive", "text": message}
 
 
-@asynccontextmanager
-async def uvicorn_at(app: Any) -> AsyncIterator[str]:
-    config = uvicorn.Config(app, ws="websockets-sansio", lifespan="off", log_config=None)
-    config.load()
-    state = ServerState()
-    protocol: Any = config.http_protocol_class
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    finally:
-        listener.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        for task in list(state.tasks):
-            await asyncio.wait([task], timeout=5)
-
-
 @pytest.mark.parametrize("accepted", [False, True])
 async def test_a_fastapi_route_hands_its_websocket_over(accepted: bool) -> None:
     app, echo, client = FastAPI(), Echo(), Listener()
@@ -121,8 +71,8 @@ async def test_a_fastapi_route_hands_its_websocket_over(accepted: bool) -> None:
             await websocket.accept()
         await serve_asgi(websocket.scope, websocket.receive, websocket.send, accept, accepted=accepted)
 
-    async with asyncio.timeout(5), uvicorn_at(app) as url:
-        duplex = await connect(f"{url}/stream/1%202?x=y", client)
+    async with asyncio.timeout(5), uvicorn_at(app) as port:
+        duplex = await connect(f"ws://127.0.0.1:{port}/stream/1%202?x=y", client)
         duplex.send_text(b"hello")
         await client.heard.wait()
         duplex.close(1000, "bye")

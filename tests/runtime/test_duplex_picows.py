@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import trustme
 import uvloop
 import websockets.asyncio.server
 from picows import WSListener, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
@@ -101,16 +100,6 @@ async def answering(answer: bytes, *, then_close: bool = False) -> AsyncIterator
 
 def ws(server: Server) -> str:
     return server.url.replace("http", "ws", 1)
-
-
-@pytest.fixture(scope="module")
-def certificate() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for a server at 127.0.0.1, and for a client that trusts it."""
-    authority = trustme.CA()
-    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bothway.errors import UsageError
-from bothway.runtime.metrics import CALL_OUTCOMES, METRICS, Metrics
+from bothway.runtime.metrics import _REASON_OF, BAD_MESSAGES, CALL_OUTCOMES, METRICS, Metrics
+from bothway.wire.dialects.plivo import _APP_HINTS, _CARRIER_HINTS
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -65,6 +66,18 @@ def test_events_are_counted_where_they_belong() -> None:
     assert sample(metrics, "bothway_checkpoints_total", outcome="cleared") == 3
     assert sample(metrics, "bothway_ws_bad_messages_total", reason="json") == 1
     assert sample(metrics, "bothway_ws_bad_messages_total", reason="other") == 1
+
+
+def test_every_mistake_is_counted_by_a_word_of_the_table() -> None:
+    assert set(_REASON_OF.values()) <= set(BAD_MESSAGES)
+
+
+@pytest.mark.parametrize("code", [code for hints in (_APP_HINTS, _CARRIER_HINTS) for code, _ in hints.values()])
+def test_a_message_of_another_protocol_is_an_unknown_one(code: str) -> None:
+    metrics = Metrics()
+    metrics.bad_message(code, times=3)
+    reason = "other" if code == "carrier-error" else "unknown"
+    assert sample(metrics, "bothway_ws_bad_messages_total", reason=reason) == 3
 
 
 def test_two_nodes_share_nothing() -> None:

@@ -35,29 +35,6 @@ __all__ = ["FRAMES_A_SECOND", "CallReport"]
 FRAMES_A_SECOND = 50
 _DELIVERY_SECONDS = 120.0
 
-_BAD_MESSAGE = {
-    "not-json": "json",
-    "no-event": "schema",
-    "wrong-type": "schema",
-    "long-name": "schema",
-    "bad-digit": "schema",
-    "unknown-event": "unknown",
-    "play-stream": "unknown",
-    "twilio-media": "unknown",
-    "twilio-mark": "unknown",
-    "twilio-clear": "unknown",
-    "app-stop": "unknown",
-    "app-hangup": "unknown",
-    "too-big": "size",
-    "bad-base64": "audio",
-    "bad-format": "audio",
-    "odd-bytes": "audio",
-    "one-way": "state",
-    "out-of-order": "state",
-    "binary": "binary",
-}
-"""A mistake's code to the metrics' reason; what is not here is `other`."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -232,7 +209,7 @@ class CallReport:
 
     def mistake(self, code: str, text: str) -> None:
         """The app did what the protocol does not have."""
-        self._node.metrics.bad_message(_BAD_MESSAGE.get(code, code))
+        self._node.metrics.bad_message(code)
         self.record("mistake", code=code, text=text)
         logger.warning("call %s: the app made a mistake (%s): %s", self._facts.call_uuid, code, text)
 
@@ -290,8 +267,7 @@ class CallReport:
         for code, count in client.stream.mistakes.items():
             if count > 1:
                 self.record("mistakes", code=code, count=count)
-                for _ in range(count - 1):
-                    self._node.metrics.bad_message(_BAD_MESSAGE.get(code, code))
+                self._node.metrics.bad_message(code, count - 1)
         self.record("stream_ended", stream_id=client.stream.start.stream_id, text=text, failed=failed)
 
     def audio_dropped(self, ms: float) -> None:

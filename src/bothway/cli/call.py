@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from bothway.console.evidence import CallEvidence, read_evidence
 from bothway.console.page import write_page
 from bothway.console.timeline import render
 from bothway.core.profile import profile_named
-from bothway.errors import PeerError, ProviderError, UsageError
+from bothway.errors import BothwayError, PeerError, UsageError
 from bothway.runtime.duplex_picows import UpgradeRefusedError
 from bothway.runtime.settings import Settings, add_options
 from bothway.speech.voices import offline_voice
@@ -61,7 +61,8 @@ def add_parser(commands: Any) -> None:
         "call",
         help="place one scripted call",
         description="Place one scripted call, keep its recording and event log, and show what happened. "
-        "Exit code 0 means that the call ran to its end and the script succeeded.",
+        "Without --out each call gets a folder of its own. Exit code 0 means that the call ran to its end and the "
+        "script succeeded.",
     )
     parser.add_argument("--carrier", metavar="URL", help="the carrier to call into (default: one inside this process)")
     called = parser.add_mutually_exclusive_group(required=True)
@@ -108,8 +109,10 @@ async def run(arguments: argparse.Namespace) -> int:
 
     try:
         result = await until_stopped(call(), stop_signal()) or INTERRUPTED
-    except (PeerError, ProviderError) as error:
-        if arguments.json:
+    except BothwayError as error:
+        with suppress(OSError):  # what is not empty stays
+            out.rmdir()
+        if arguments.json and not isinstance(error, UsageError):
             _print_facts(CallResult("", None, Outcome(ok=False, reason=str(error)), 0), out, None)
         raise
     show(result, out, as_json=arguments.json)

@@ -14,14 +14,30 @@ from bothway.audio.level import SpeechGate
 from bothway.audio.transcode import convert, to_l16
 from bothway.speech.voices import offline_voice
 
-__all__ = ["app"]
+__all__ = [
+    "GREETING",
+    "LONGEST_FRAMES",
+    "PAUSE_MS",
+    "PREROLL_FRAMES",
+    "agent",
+    "app",
+    "count_digits",
+    "echo",
+    "spoken",
+    "voice",
+]
 
 GREETING = "Hello, this is Bothway. Say something, and I will say it back. Press keys, and I will count them."
+"""What the caller hears first."""
+
 PREROLL_FRAMES = 10
 """Frames kept from before an utterance was noticed: a gate opens a moment after speech begins."""
+
 LONGEST_FRAMES = 1500
 """An utterance of 30 s is said back in part: nobody wants to hear more."""
+
 PAUSE_MS = 600
+"""How long the caller must be quiet for an utterance to be over."""
 
 app = App()
 voice = offline_voice(rate=16000)

@@ -190,7 +190,8 @@ def free_address(address: Address) -> Address:
         with socket.create_server((address.host, address.port), family=family) as probe:
             return Address(address.host, int(probe.getsockname()[1]))
     except OSError as error:
-        raise UsageError(f"cannot listen at {address}: {error.strerror or error}") from None
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise UsageError(f"cannot listen at {address}: {reason}") from None
 
 
 def is_given(name: str, arguments: argparse.Namespace) -> bool:
@@ -259,6 +260,10 @@ class Child:
         name: What messages call it.
         arguments: Of `bothway`.
         environment: Added to our own; what is empty counts as absent.
+
+    Attributes:
+        name: What messages call it.
+        was_ready: Whether it ever said that it is ready.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -267,6 +272,7 @@ class Child:
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._lifeline: asyncio.StreamWriter | None = None
+        self.was_ready = False
 
     async def start(self, seconds: float = START_SECONDS) -> dict[str, Any]:
         """Start it, and give what its ready line says.
@@ -290,6 +296,7 @@ class Child:
             done, _ = await asyncio.wait((told, ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if told in done and told.result():
                 facts: dict[str, Any] = json.loads(told.result()[len(READY) :])
+                self.was_ready = True
                 return facts
             if not done:
                 raise PeerError(f"the {self.name} was not ready within {seconds:g} s")

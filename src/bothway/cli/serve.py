@@ -71,7 +71,9 @@ def load_app(target: str) -> App:
     hint = f"; it has {', '.join(others)}: write {name}:{others[0]}" if others else ""
     if app is not None:
         kind = type(app)
-        raise UsageError(f"{attribute or 'app'} in {name} is no bothway App but a {kind.__module__}.{kind.__name__}{hint}")
+        raise UsageError(
+            f"{attribute or 'app'} in {name} is no bothway App but a {kind.__module__}.{kind.__name__}{hint}"
+        )
     raise UsageError(f"{name} has no bothway App named {attribute or 'app'}{hint}")
 
 
@@ -111,8 +113,9 @@ def _module(name: str) -> ModuleType:
         if not path.is_file():
             raise UsageError(f"there is no file {name}")
         folder, module_name = path.parent, path.stem
-    elif not name or name.startswith(".") or name.endswith("."):
-        raise UsageError(f"{name!r} is no module: write `package.module` or `folder/file.py`, and `:APP` behind it")
+    elif not all(name.split(".")) or "/" in name:
+        hint = f"did you mean {name}.py?" if Path(f"{name}.py").is_file() else "it is written `package.module`"
+        raise UsageError(f"{name!r} is no module: {hint}")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -120,8 +123,7 @@ def _module(name: str) -> ModuleType:
     except Exception as error:  # noqa: BLE001 - the edge to the user's module: all that it raises is shown
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):
-            hint = f": did you mean {name}.py?" if Path(f"{name}.py").is_file() else ""
-            raise UsageError(f"there is no module {name} here or among the installed ones{hint}") from None
+            raise UsageError(f"there is no module {name} here or among the installed ones") from None
         _show(error)
         raise BrokenModuleError(f"{name} cannot be imported: {type(error).__name__}, see above") from None
     origin = Path(module.__file__ or "").resolve()
@@ -132,14 +134,14 @@ def _module(name: str) -> ModuleType:
 
 def _show(error: Exception) -> None:
     """Print the traceback from the user's module on, without the frames that led there."""
+    ours = (__file__, importlib.__file__)
     last = error.__traceback__
-    while last is not None and (last.tb_frame.f_code.co_filename == __file__ or _is_import(last.tb_frame.f_code.co_filename)):
+    while last is not None:
+        name = last.tb_frame.f_code.co_filename
+        if name not in ours and not name.startswith("<frozen importlib"):
+            break
         last = last.tb_next
     traceback.print_exception(type(error), error, last)
-
-
-def _is_import(filename: str) -> bool:
-    return filename == importlib.__file__ or filename.startswith("<frozen importlib")
 
 
 def _export(settings: Settings) -> None:

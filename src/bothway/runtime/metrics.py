@@ -63,6 +63,12 @@ _REASON_OF = {
     "bad-digit": "schema",
     "unknown-event": "unknown",
     "play-stream": "unknown",
+    "twilio-connected": "unknown",
+    "twilio-media": "unknown",
+    "twilio-mark": "unknown",
+    "twilio-clear": "unknown",
+    "app-stop": "unknown",
+    "app-hangup": "unknown",
     "bad-base64": "audio",
     "bad-format": "audio",
     "odd-bytes": "audio",
@@ -225,10 +231,15 @@ class Metrics:
         self.http_fetches(kind, outcome).inc()
         self.http_fetch_seconds(kind).observe(seconds)
 
-    def bad_message(self, reason: str) -> None:
-        """Count a stream message that broke the contract, by the code of its `Mistake` or a word of `BAD_MESSAGES`."""
+    def bad_message(self, reason: str, times: int = 1) -> None:
+        """Count stream messages that broke the contract.
+
+        Args:
+            reason: The code of their `Mistake`, or a word of `BAD_MESSAGES`. What is neither counts as `other`.
+            times: How many there were.
+        """
         reason = _REASON_OF.get(reason, reason)
-        self.ws_bad_messages(reason if reason in BAD_MESSAGES else "other").inc()
+        self.ws_bad_messages(reason if reason in BAD_MESSAGES else "other").inc(times)
 
     def render(self) -> tuple[bytes, str]:
         """The body of `/metrics`, and its content type."""

@@ -183,7 +183,8 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-_ALL = "carrier serve call demo dev"
+_CARRIERS = "carrier call demo dev"
+_ALL = f"serve {_CARRIERS}"
 _LOCAL = {"call": True, "demo": True, "dev": True}
 
 
@@ -199,14 +200,19 @@ class Settings:
 
     http: Address = field(
         default=Address("127.0.0.1", 8080),
-        metadata=_about(parse_address, "listen for HTTP and WebSockets here, as HOST:PORT", "carrier serve demo dev"),
+        metadata=_about(
+            parse_address,
+            "listen for HTTP and WebSockets here; port 0 is a free one",
+            "carrier serve demo dev",
+            by_command={"demo": Address("127.0.0.1", 0)},
+        ),
     )
     profile: str = field(
         default="documented",
         metadata=_about(
             _one_of("documented", "live"),
             "behave as the carrier's documents say, or as its live system does",
-            "carrier call demo dev",
+            _CARRIERS,
         ),
     )
     config: Path | None = field(
@@ -215,14 +221,14 @@ class Settings:
     )
     data: Path = field(
         default=Path(".bothway"),
-        metadata=_about(_path, "the folder for what must outlive the process", "carrier demo dev"),
+        metadata=_about(_path, "the folder for what must outlive the process", _CARRIERS),
     )
     auth_id: str | None = field(
         default=None,
         metadata=_about(
             _text,
             "the account's id; unset, it is made and kept in the data folder",
-            "carrier call demo dev",
+            _CARRIERS,
             variables=("BOTHWAY_AUTH_ID", "PLIVO_AUTH_ID"),
         ),
     )
@@ -231,7 +237,7 @@ class Settings:
         metadata=_about(
             _text,
             "the account's token; unset, it is made and kept in the data folder",
-            "carrier call demo dev",
+            _CARRIERS,
             variables=("BOTHWAY_AUTH_TOKEN", "PLIVO_AUTH_TOKEN"),
             is_secret=True,
         ),
@@ -247,11 +253,16 @@ class Settings:
     )
     recordings: bool = field(
         default=False,
-        metadata=_about(_boolean, "keep a stereo recording of every call", "carrier call demo dev", by_command=_LOCAL),
+        metadata=_about(_boolean, "keep a stereo recording of every call", _CARRIERS, by_command=_LOCAL),
     )
     out: Path = field(
         default=Path("bothway-out"),
-        metadata=_about(_path, "the folder for recordings, event logs and timelines", "call demo"),
+        metadata=_about(
+            _path,
+            "the folder for recordings, event logs and timelines",
+            "call demo",
+            by_command={"demo": Path("bothway-out/demo")},
+        ),
     )
     public_url: str | None = field(
         default=None,
@@ -267,7 +278,8 @@ class Settings:
         default=None, metadata=_about(_path, "the key of that certificate, as PEM", "carrier serve")
     )
     log_level: str = field(
-        default="info", metadata=_about(_one_of(*LEVELS), "the least level of log line to write", _ALL)
+        default="info",
+        metadata=_about(_one_of(*LEVELS), "the least level of log line to write", _ALL, by_command={"demo": "warning"}),
     )
     log_format: str = field(
         default="text", metadata=_about(_one_of("text", "json"), "log lines as text, or as one JSON object each", _ALL)
@@ -417,9 +429,12 @@ def add_options(parser: argparse.ArgumentParser, command: str) -> None:
                 dest=one.name,
                 type=_argument(one),
                 default=argparse.SUPPRESS,
-                metavar=one.name.rpartition("_")[2].upper(),
+                metavar=_METAVARS.get(one.parse, one.name.rpartition("_")[2].upper()),
                 help=text,
             )
+
+
+_METAVARS: dict[Callable[[str], Any], str] = {parse_address: "HOST:PORT", _path: "PATH", _workers: "N"}
 
 
 def _shown(default: object) -> str:
