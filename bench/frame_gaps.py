@@ -108,7 +108,8 @@ def _logged(data: Path) -> str:
     """What the calls' own logs say of the same time."""
     slips = gaps = overruns = silent = frames = 0
     for record in records(data):
-        if record["event"] == "media" and record["t_ms"] > 2000:
+        # The last record of a call is for what is left of a second, so only whole ones are looked at.
+        if record["event"] == "media" and record["t_ms"] > 2000 and record["frames"] % FRAMES_A_SECOND == 0:
             slips += record["slips"]
             gaps += record["gaps"]
             overruns += record["overruns"]

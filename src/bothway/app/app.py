@@ -11,8 +11,9 @@ from bothway.app.live import LiveCalls
 from bothway.app.receiver import CallHandler
 from bothway.app.routes import AnswerRoute, Routes, check_handler, header_attribute
 from bothway.app.upgrades import Upgrades
-from bothway.app.web import Callbacks, Receive, Scope, Send, Web
+from bothway.app.web import Callbacks, Web
 from bothway.errors import UsageError
+from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.runtime.duplex import Accept, Receiver, Refusal, UpgradeRequest
 from bothway.runtime.health import Health
 from bothway.runtime.logs import get_logger

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, quote
 
 from bothway.app.answer import answer_document, answer_query, outside_url
@@ -15,6 +15,7 @@ from bothway.app.routes import AnswerRoute, Routes
 from bothway.app.upgrades import below
 from bothway.app.verify import SeenRequest, check_webhook
 from bothway.errors import PeerError
+from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.runtime.health import CONTENT_TYPE, Health
 from bothway.runtime.logs import get_logger
 from bothway.wire.signature import Match
@@ -23,17 +24,13 @@ from bothway.wire.webhooks import HangupReport, StreamStatus, parse_answer, pars
 if TYPE_CHECKING:
     from bothway.runtime.metrics import Metrics
 
-__all__ = ["BODY_LIMIT", "Callbacks", "Message", "Receive", "Reply", "Scope", "Send", "Web"]
+__all__ = ["BODY_LIMIT", "Callbacks", "Reply", "Web"]
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request body. A carrier's form has some hundred."""
 
 _MAX_FIELDS = 500
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 _Pairs: TypeAlias = list[tuple[str, str]]
 
 log = get_logger(__name__)

@@ -33,6 +33,7 @@ from bothway.wire.webhooks import CallFacts, StatusForm, StreamEvent, hangup_par
 __all__ = ["FRAMES_A_SECOND", "CallReport"]
 
 FRAMES_A_SECOND = 50
+"""Frames of 20 ms."""
 _DELIVERY_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from bothway.core.call import CallPlan
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 
-__all__ = ["Account", "Application", "Config", "Number", "load_config"]
+__all__ = ["Account", "Application", "Config", "Number", "bare_number", "load_config"]
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

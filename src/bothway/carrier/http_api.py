@@ -11,10 +11,10 @@ from typing import Protocol
 import msgspec
 
 from bothway.carrier.config import Account
-from bothway.runtime.duplex_asgi import Receive, Send
+from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
-from bothway.runtime.server import Scope, read_body
+from bothway.runtime.server import read_body
 
 __all__ = ["ApiOwner", "HttpApi"]
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from bothway.core.playout import FRAME_SECONDS
 
-__all__ = ["PHASES", "STEP_SECONDS", "Tick", "Ticker"]
+__all__ = ["PHASES", "STEP_SECONDS", "OnFailure", "Tick", "Ticker"]
 
 PHASES = 4
 STEP_SECONDS = FRAME_SECONDS / PHASES

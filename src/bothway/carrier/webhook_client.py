@@ -14,7 +14,7 @@ from bothway.errors import BothwayError, PeerError
 from bothway.runtime.http import FetchError, FetchPolicy, redacted
 from bothway.wire.signature import webhook_headers
 
-__all__ = ["ANSWER_SECONDS", "MAX_CALLBACKS", "WebhookClient"]
+__all__ = ["ANSWER_SECONDS", "MAX_BODY", "MAX_CALLBACKS", "Report", "WebhookClient"]
 
 ANSWER_SECONDS = 15.0
 """How long an answer document may take, whatever the delivery policy says (plivo-protocol.md, 7.1 and section 9)."""

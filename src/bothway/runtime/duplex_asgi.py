@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
+from bothway.runtime.asgi import Message, Receive, Send
 from bothway.runtime.duplex import (
     CLOSE_DEADLINE,
     MAX_MESSAGE,
@@ -26,21 +27,12 @@ from bothway.runtime.duplex import (
     over_limit,
 )
 
-__all__ = ["MAX_UNSENT", "AsgiDuplex", "Message", "Receive", "Send", "serve_asgi"]
+__all__ = ["MAX_UNSENT", "AsgiDuplex", "serve_asgi"]
 
 logger = logging.getLogger(__name__)
 
 MAX_UNSENT = 8 * 1024 * 1024
 """Bytes that may wait for a slow reader before the WebSocket is dropped."""
-
-Message: TypeAlias = MutableMapping[str, Any]
-"""One ASGI event, either way."""
-
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-"""ASGI's `receive`."""
-
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-"""ASGI's `send`."""
 
 
 async def serve_asgi(

@@ -16,9 +16,8 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import aiofastnet
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
@@ -32,6 +31,7 @@ except ImportError:  # httptools is an optional speed-up of uvicorn's
     HttpToolsProtocol = None  # type: ignore[assignment,misc]
 
 from bothway.errors import PeerError, UsageError
+from bothway.runtime.asgi import ASGIApp, Message, Receive, Scope, Send
 from bothway.runtime.duplex import (
     CLOSE_DEADLINE,
     MAX_MESSAGE,
@@ -41,7 +41,6 @@ from bothway.runtime.duplex import (
     Refusal,
     UpgradeRequest,
 )
-from bothway.runtime.duplex_asgi import Message, Receive, Send
 from bothway.runtime.duplex_picows import PicowsDuplex, PicowsProtocol, quiet_tls
 
 __all__ = [
@@ -49,9 +48,7 @@ __all__ = [
     "HEAD_LIMIT",
     "KEEP_ALIVE",
     "WRITE_DEADLINE",
-    "ASGIApp",
     "BodyError",
-    "Scope",
     "Server",
     "read_body",
 ]
@@ -76,12 +73,6 @@ WRITE_DEADLINE = 60.0
 
 _LINGER = 1.0
 """Seconds that a connection that was refused may take to read why."""
-
-Scope: TypeAlias = MutableMapping[str, Any]
-"""What ASGI 3 says of a request: its method, path, headers and so on."""
-
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI 3 application; here it gets `http` scopes only."""
 
 
 class BodyError(PeerError):
