@@ -46,31 +46,39 @@ def delay_between(left: npt.NDArray[np.int16], right: npt.NDArray[np.int16]) -> 
     return int(np.argmax(np.fft.irfft(b * a.conj(), size)[: len(left)]))
 
 
-@pytest.mark.parametrize("leg", ["pcmu", "l16-16000"])
-def test_the_echo_comes_back_at_a_constant_delay(leg: str, echo: str, tmp_path: Path) -> None:
+def test_the_echo_comes_back_at_a_constant_delay(echo: str, tmp_path: Path) -> None:
     greeting = speech("caller_greeting_8k.wav")
+    legs = ["pcmu", "l16-16000"]
     for number in range(TRIES):
-        out = tmp_path / str(number)
-        options = ("--answer-url", echo, "--wav", greeting, "--leg", leg, "--out", out)
-        with Command("call", *options, cwd=tmp_path, environment=CARRIERS) as call:
-            assert call.end() == 0
-        if not was_late(out):
+        calls = {}
+        for leg in legs:  # at once, to save time
+            out = tmp_path / f"{leg}-{number}"
+            options = ("--answer-url", echo, "--wav", greeting, "--leg", leg, "--out", out)
+            calls[out] = Command("call", *options, cwd=tmp_path, environment=CARRIERS)
+        for out, call in calls.items():
+            with call:
+                assert call.end() == 0
+            assert (out / "timeline.html").is_file()
+            assert "the call ran to its end" in call.stdout
+            assert str(out / "timeline.html") in call.stdout
+        if not any(was_late(out) for out in calls):
             break
-    left, right, rate = channels(out)
-    assert rate == (16000 if leg == "l16-16000" else 8000)
-    delay = delay_between(left, right)
+
+    pcmu, l16 = calls
+    said, heard, rate = channels(pcmu)
+    delay = delay_between(said, heard)
+    assert rate == 8000
     assert 0.1 * rate <= delay <= 0.4 * rate
-    said, heard = left[:-delay], right[delay:]
-    if leg == "pcmu":
-        spoken = np.frombuffer(mulaw_to_l16(l16_to_mulaw(samples(greeting).tobytes())), "<i2")
-        assert np.array_equal(left[: len(spoken)], spoken)
-        assert np.array_equal(said, heard)
-        assert not right[:delay].any()
-    else:
-        assert np.corrcoef(said, heard)[0, 1] >= 0.99
-    assert (out / "timeline.html").is_file()
-    assert "the call ran to its end" in call.stdout
-    assert str(out / "timeline.html") in call.stdout
+    spoken = np.frombuffer(mulaw_to_l16(l16_to_mulaw(samples(greeting).tobytes())), "<i2")
+    assert np.array_equal(said[: len(spoken)], spoken)
+    assert np.array_equal(said[:-delay], heard[delay:])
+    assert not heard[:delay].any()
+
+    said, heard, rate = channels(l16)
+    delay = delay_between(said, heard)
+    assert rate == 16000
+    assert 0.1 * rate <= delay <= 0.4 * rate
+    assert np.corrcoef(said[:-delay], heard[delay:])[0, 1] >= 0.99
 
 
 def test_json_is_one_object_and_nothing_else(echo: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from tests.cli.processes import APPS, CARRIERS, ECHO, Command, event, script
 
-TWO_SECONDS = "steps: [{wait: 2s}]\n"
+A_SECOND = "steps: [{wait: 1s}]\n"
 FOR_EVER = "steps: [{wait: 60s}]\n"
 
 
@@ -68,7 +68,7 @@ def test_it_takes_the_account_of_its_environment_or_of_its_file(tmp_path: Path) 
 def test_it_lets_calls_end_but_takes_no_more(echo: str, tmp_path: Path) -> None:
     with Command("carrier", "--http", ":0", "--allow-private", cwd=tmp_path, environment=CARRIERS) as carrier:
         url = carrier.ready()["url"]
-        options = ("--carrier", url, "--answer-url", echo, "--script", script(tmp_path, TWO_SECONDS))
+        options = ("--carrier", url, "--answer-url", echo, "--script", script(tmp_path, A_SECOND))
         with (
             Command("call", *options, "--out", "a", cwd=tmp_path, environment=CARRIERS) as live,
         ):
