@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from tests.app.fake_carrier import CALL, FRAME, PATIENCE, ask, dialled, new_app, served_by_uvicorn, start_message
 from tests.app.test_control import api
 from tests.serving import served
 
 from bothway import App, Call, UsageError
+from bothway.runtime.asgi import Receive, Scope, Send
 
 
 async def echo(call: Call) -> None:
@@ -42,6 +45,41 @@ async def test_mounted_in_fastapi() -> None:
         await talk(answer.stream.url)
         assert (await ask(f"{url}/voice/status", {"Event": "started"})).status == 200
     await app.stop(0.0)
+
+
+async def test_mounted_within_what_is_mounted() -> None:
+    app = new_app()
+    app.answer("/", echo)
+    inner = FastAPI()
+    inner.mount("/y", app)
+    outer = Starlette(routes=[Mount("/a b", inner)])
+    async with served_by_uvicorn(outer) as url:
+        answer = await ask(f"{url}/a%20b/y/")
+        assert answer.stream.url.startswith(url.replace("http", "ws") + "/a%20b/y/stream/")
+        await talk(answer.stream.url)
+    await app.stop(0.0)
+
+
+async def test_in_django_the_path_is_chosen_by_hand() -> None:
+    app = new_app()
+    app.answer("/answer", echo)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app({**scope, "root_path": "/calls"}, receive, send)
+
+    async with served_by_uvicorn(application) as url:
+        await talk((await ask(f"{url}/calls/answer")).stream.url)
+    await app.stop(0.0)
+
+
+async def test_a_mounted_app_says_that_it_checks_no_signatures(caplog: pytest.LogCaptureFixture) -> None:
+    app = new_app(check_signatures=False)
+    app.answer("/answer", echo)
+    async with served_by_uvicorn(app) as url:
+        for _ in range(2):
+            await ask(f"{url}/answer", sign=None)
+    assert sum("signatures are not checked" in record.getMessage() for record in caplog.records) == 1
 
 
 async def test_handed_one_websocket() -> None:

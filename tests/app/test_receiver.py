@@ -22,7 +22,10 @@ from bothway.app.receiver import (
     ClosingReceiver,
     Grant,
 )
+from bothway.runtime.logs import REDACTED, get_logger
 from bothway.runtime.metrics import Metrics
+
+SECRET = "the-token-in-the-path"
 
 
 class NoControl:
@@ -33,17 +36,13 @@ class NoControl:
 class World:
     def __init__(self, handler: Callable[[Call], Awaitable[object]], call_id: str | None = CALL) -> None:
         self.calls = LiveCalls(Metrics())
-        self.closed_told = 0
         self.duplex = ListedDuplex()
         self.receiver = self.another(handler, call_id, self.duplex)
 
     def another(self, handler: Any, call_id: str | None, duplex: ListedDuplex) -> CallReceiver:
-        receiver = CallReceiver(Grant(handler, call_id, Parties(), on_closed=self._on_closed), self.calls, NoControl())
+        receiver = CallReceiver(Grant(handler, call_id, Parties(), secret=SECRET), self.calls, NoControl())
         receiver.opened(duplex)
         return receiver
-
-    def _on_closed(self) -> None:
-        self.closed_told += 1
 
     def receive(self, *messages: str) -> None:
         for message in messages:
@@ -75,8 +74,11 @@ def test_no_start(caplog: pytest.LogCaptureFixture) -> None:
         assert world.duplex.closes == []
         await asyncio.sleep(0.2)
         assert world.duplex.closes == [(1008, "no start")]
+        get_logger("bothway.test").warning(SECRET)
         world.receiver.closed(1008, "no start")
-        assert world.closed_told == 1
+        get_logger("bothway.test").warning(SECRET)
+        assert len(lines(caplog, SECRET)) == 1
+        assert len(lines(caplog, REDACTED)) == 1
         assert world.metric('bothway_ws_bad_messages_total{reason="state"} 1.0')
 
     run(main())

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from base64 import urlsafe_b64encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothway.app.tokens import MAX_TOKEN, StreamToken, TokenError, derive_secret, issue, read
+from bothway.app.tokens import MAX_TOKEN, StreamToken, TokenError, derive_secret, hide_from_servers, issue, read
 from bothway.errors import UsageError
 
 SECRET = derive_secret("an auth token")
@@ -67,3 +68,16 @@ def test_the_secret_comes_from_the_auth_token() -> None:
     assert b"an auth token" not in SECRET
     with pytest.raises(UsageError):
         derive_secret("")
+
+
+@pytest.mark.parametrize(
+    ("line", "args"),
+    [("%s - %r", ("127.0.0.1:1", "PATH")), ("> GET %(path)s", ({"path": "PATH"},)), ("a line of its own: PATH", ())],
+)
+def test_other_servers_do_not_log_it(line: str, args: tuple[object, ...], caplog: pytest.LogCaptureFixture) -> None:
+    hide_from_servers()
+    hide_from_servers()
+    path = f"/answer/stream/{issue(TOKEN, SECRET)}?a=1"
+    filled = [path if one == "PATH" else {"path": path} if isinstance(one, dict) else one for one in args]
+    logging.getLogger("uvicorn.error").warning(line.replace("PATH", path), *filled)
+    assert "/answer/stream/***?a=1" in caplog.text

@@ -10,7 +10,7 @@ import pytest
 from tests.app.fake_carrier import CALL, TOKEN, Answer, answer_form, ask, new_app, served_by_uvicorn
 from tests.serving import served
 
-from bothway import App, Call
+from bothway import App, Call, PeerError
 from bothway.wire.verbs import Hangup, Speak
 from bothway.wire.webhooks import HangupReport, StreamStatus
 
@@ -126,6 +126,19 @@ async def test_callbacks_of_either_vocabulary(serve: Any) -> None:
         assert (await ask(f"{url}/answer", over)).text == ""  # where no hang-up URL is configured
     assert [(status.event, status.stream_id) for status in statuses] == [("started", "s")] * 2
     assert [report.cause.code for report in reports] == [4010, 4010]
+
+
+async def test_what_the_app_s_own_code_runs_into_is_not_the_webhook_s_fault(serve: Any) -> None:
+    app = an_app()
+
+    @app.on_hangup
+    async def hangup(_: HangupReport) -> None:
+        raise PeerError("the database is gone")
+
+    async with serve(app) as url:
+        answer = await ask(f"{url}/hangup", {"CallUUID": CALL, "HangupCauseCode": "4010", "Event": "Hangup"})
+    assert answer.status == 500
+    assert "database" not in answer.text
 
 
 async def test_a_body_that_is_no_form_has_no_parameters(serve: Any) -> None:

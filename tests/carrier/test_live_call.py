@@ -5,15 +5,20 @@ from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.carrier.world import Caller, Request, Socket, listen, page, until, world
 
-from bothway.audio.format import L16_16K, MULAW_8K
+from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
+from bothway.audio.level import rms_dbfs
+from bothway.audio.tones import tone
+from bothway.audio.transcode import convert, to_l16
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
-from bothway.speech.voices import ToneVoice
+from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
 from bothway.wire.hangup import HangupCause
 
 LOUD = b"\x11" * 160
+QUIET = MULAW_8K.silent_frame
 
 
 async def test_the_callers_audio_is_passed_on_unchanged(tmp_path: Path) -> None:
@@ -70,6 +75,94 @@ async def test_a_16_khz_leg_and_an_8_khz_stream(tmp_path: Path) -> None:
         assert len(caller.heard) - caller.heard.count(L16_16K.silent_frame) > 10
 
 
+@pytest.mark.parametrize(
+    ("leg", "content_type", "sent", "size"),
+    [
+        (MULAW_8K, "audio/x-l16;rate=16000", L16_16K, 640),
+        (MULAW_8K, "audio/x-l16;rate=8000", L16_8K, 320),
+        (L16_16K, "audio/x-mulaw;rate=8000", MULAW_8K, 160),
+        (L16_8K, "audio/x-mulaw;rate=8000", MULAW_8K, 160),
+    ],
+    ids=str,
+)
+async def test_a_leg_and_a_stream_that_are_coded_otherwise(
+    tmp_path: Path, leg: AudioFormat, content_type: str, sent: AudioFormat, size: int
+) -> None:
+    """A tone each way: as loud on the other side as on this one, and at its pitch."""
+    caller_says = convert(tone(500.0, 20, 8000, -10.0), L16_8K, leg)
+    app_says = convert(tone(1000.0, 400, 8000, -10.0), L16_8K, sent)
+
+    async def app(socket: Socket) -> None:
+        await socket.play(app_says, sent.encoding.value, sent.rate)
+        await socket.send(event="checkpoint", name="end")
+        await socket.until("playedStream")
+
+    async with world(tmp_path, app) as w:
+        caller = await w.call(w.stream(contentType=content_type), caller=Caller(leg, says=caller_says))
+        payloads = [b64decode(message["media"]["payload"]) for message in w.streams.sockets[0].all("media")]
+        assert {len(payload) for payload in payloads} == {size}
+        for frames, coded, pitch in [(payloads, sent, 500), (caller.heard, leg, 1000)]:
+            loud = [to_l16(frame, coded.encoding) for frame in frames]
+            loud = [frame for frame in loud if rms_dbfs(frame) > -20]
+            assert len(loud) >= 15
+            middle = np.frombuffer(loud[len(loud) // 2], "<i2")
+            assert int(np.argmax(np.abs(np.fft.rfft(middle)))) * 50 == pitch
+
+
+async def test_a_one_way_stream_of_what_the_caller_hears(tmp_path: Path) -> None:
+    async def app(socket: Socket) -> None:
+        await until(lambda: any(b64decode(m["media"]["payload"]) != QUIET for m in socket.all("media")))
+        await socket.until("media", len(socket.all("media")) + 8)
+
+    async with world(tmp_path, app, voice=ToneVoice(rate=8000)) as w:
+        document = w.stream(
+            bidirectional="false", audioTrack="outbound", keepCallAlive="false", after="<Speak>Hello there</Speak>"
+        )
+        caller = await w.call(document, caller=Caller(says=LOUD))
+        (socket,) = w.streams.sockets
+        assert socket.messages[0]["start"]["tracks"] == ["outbound"]
+        assert {message["media"]["track"] for message in socket.all("media")} == {"outbound"}
+        payloads = [b64decode(message["media"]["payload"]) for message in socket.all("media")]
+        assert LOUD not in payloads, "the caller's own voice is the other track"
+        sounding = [payload for payload in payloads if payload != QUIET]
+        first = caller.heard.index(sounding[0])
+        assert caller.heard[first : first + len(sounding)] == sounding
+
+
+async def test_what_stands_before_a_stream_delays_it(tmp_path: Path) -> None:
+    async def app(socket: Socket) -> None:
+        await socket.until("media", 2)
+
+    async with world(tmp_path, app, voice=ToneVoice()) as w:
+        caller = await w.call(w.stream(before="<Speak>Hello</Speak>"))
+        events = [str(record["event"]) for record in w.log(caller)]
+        assert events.index("answered") < events.index("prompt_played") < events.index("stream_opening")
+        (opening,) = caller.events("stream_opening")
+        assert int(str(opening["t_ms"])) >= 5 * TONE_MS_PER_CHARACTER
+
+
+async def test_a_prompt_and_a_stream_beside_it_are_mixed(tmp_path: Path) -> None:
+    """The prompt runs on while the app plays: where both sound, the caller hears their sum."""
+    steady = b"\x00\x08" * 320  # 2048 in every sample, which no frame of the voice's tone has
+
+    async def app(socket: Socket) -> None:
+        await socket.until("media", 2)
+        await socket.play(steady * 20, "audio/x-l16", 16000)
+        await socket.send(event="checkpoint", name="end")
+        await socket.until("playedStream")
+
+    async with world(tmp_path, app, voice=ToneVoice()) as w:
+        document = w.stream(
+            contentType="audio/x-l16;rate=16000", keepCallAlive="false", after=f"<Speak>{'x' * 12}</Speak>"
+        )
+        caller = await w.call(document, caller=Caller(L16_16K))
+        w.check_accounted(caller, 4010)
+        heard = [np.frombuffer(frame, "<i2") for frame in caller.heard]
+        both = [frame for frame in heard if abs(frame.mean() - 2048) < 300 and frame.std() > 500]
+        assert len(both) >= 15
+        assert [record["element"] for record in caller.events("verb")] == ["Stream", "Speak"]
+
+
 async def test_keys_both_ways(tmp_path: Path) -> None:
     async def app(socket: Socket) -> None:
         await socket.until("media")
@@ -123,6 +216,14 @@ async def test_a_call_that_is_not_taken(tmp_path: Path, reason: str, code: int, 
         assert w.site.asked("/hangup")[0].params["CallStatus"] == status
 
 
+@pytest.mark.parametrize("reason", ["busy", "rejected"])
+async def test_a_call_that_was_taken_cannot_be_refused_any_more(tmp_path: Path, reason: str) -> None:
+    async with world(tmp_path) as w:
+        caller = await w.call(page(f"<Response><Wait length='1'/><Hangup reason='{reason}'/></Response>"))
+        w.check_accounted(caller, 4000, "Answer XML")
+        assert w.site.asked("/hangup")[0].params["CallStatus"] == "completed"
+
+
 async def test_limits_in_time(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         limited, _ = w.place(w.stream(), time_limit=1)
@@ -131,6 +232,8 @@ async def test_limits_in_time(tmp_path: Path) -> None:
         await w.over(scheduled)
         assert "time limit" in w.check_accounted(limited, 6000, "Plivo")
         assert "schedule" in w.check_accounted(scheduled, 6000, "Plivo")
+        assert not limited.ran_to_end, "a limit cuts a call off"
+        assert scheduled.ran_to_end, "its own document asked for it"
 
 
 async def test_a_redirect_is_told_what_the_call_does(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from bothway.audio.tones import tone
 from bothway.audio.transcode import to_l16
 from bothway.audio.wav import wav_header
 from bothway.errors import ProviderError
+from bothway.speech import voices
 from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
 
 
@@ -43,6 +44,32 @@ async def test_play(tmp_path: Path, leg: AudioFormat, rate: int) -> None:
         assert loud(caller.heard, leg) == pytest.approx(15, abs=1)
         assert w.site.asked("/hello.wav")[0].method == "GET"
         assert w.metric("bothway_http_fetches_total", kind="play", outcome="ok") == 1
+
+
+@pytest.mark.parametrize("verb", ["<Play loop='0'>{}/empty.wav</Play>", "<Speak loop='0'>nothing</Speak>"])
+async def test_an_endless_prompt_of_no_sound_is_made_once_and_the_call_goes_on(tmp_path: Path, verb: str) -> None:
+    class Mute(ToneVoice):
+        async def synthesize(self, text: str, *, voice: str = "", language: str = "") -> AsyncGenerator[bytes]:
+            for silence in (b"",):
+                yield silence
+
+    async with world(tmp_path, voice=Mute()) as w:
+        w.site.pages["/empty.wav"] = page(wav_header(8000, 1, 0))
+        caller = await w.call(page(f"<Response>{verb.format(w.site.url)}<Hangup/></Response>"))
+        w.check_accounted(caller, 4000, "Answer XML")
+        assert len(caller.events("prompt")) == 1
+        assert "nothing to hear" in str(caller.events("prompt_failed")[0]["text"])
+
+
+async def test_without_a_voice_speak_is_a_tone_and_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(voices, "find_spec", lambda _: None)
+    async with world(tmp_path) as w:
+        caller = await w.call(page("<Response><Speak>Hello</Speak></Response>"))
+        w.check_accounted(caller, 4010)
+        assert loud(caller.heard, MULAW_8K) == pytest.approx(5 * TONE_MS_PER_CHARACTER // 20, abs=2)
+        assert "Speak has no voice here and plays tones instead: install bothway[offline]" in caplog.text
 
 
 BAD_FILES = [

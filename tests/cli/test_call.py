@@ -15,7 +15,7 @@ import pytest
 from tests.cli.processes import ACCOUNT, APPS, CARRIERS, ECHO, Command, channels, event, log, samples, script
 from tests.speech_data import speech
 
-from bothway.audio.g711 import mulaw_to_l16, l16_to_mulaw
+from bothway.audio.g711 import l16_to_mulaw, mulaw_to_l16
 from bothway.carrier.scripted_caller import CallResult, Outcome
 from bothway.cli.call import evidence_folder, show
 from bothway.errors import UsageError

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import signal
 import stat
 import time
@@ -13,7 +15,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.cli.processes import APPS, CARRIERS, ECHO, Command, event, script
+from tests.cli.processes import ACCOUNT, APPS, CARRIERS, ECHO, Command, event, script
+
+from bothway.cli.carrier import account_of
+from bothway.errors import UsageError
+from bothway.runtime.logs import get_logger
+from bothway.runtime.settings import Settings
 
 A_SECOND = "steps: [{wait: 1s}]\n"
 FOR_EVER = "steps: [{wait: 60s}]\n"
@@ -69,9 +76,7 @@ def test_it_lets_calls_end_but_takes_no_more(echo: str, tmp_path: Path) -> None:
     with Command("carrier", "--http", ":0", "--allow-private", cwd=tmp_path, environment=CARRIERS) as carrier:
         url = carrier.ready()["url"]
         options = ("--carrier", url, "--answer-url", echo, "--script", script(tmp_path, A_SECOND))
-        with (
-            Command("call", *options, "--out", "a", cwd=tmp_path, environment=CARRIERS) as live,
-        ):
+        with Command("call", *options, "--out", "a", cwd=tmp_path, environment=CARRIERS) as live:
             live.until(lambda: event(tmp_path / "a", "stream_started"))
             carrier.send(signal.SIGTERM)
             carrier.until(lambda: status(f"{url}/readyz") == 503)
@@ -87,8 +92,8 @@ def test_calls_that_do_not_end_are_ended_when_the_time_is_up(echo: str, tmp_path
     options = ("--http", ":0", "--allow-private", "--drain-seconds", "0.5")
     with Command("carrier", *options, cwd=tmp_path, environment=CARRIERS) as carrier:
         url = carrier.ready()["url"]
-        options = ("--carrier", url, "--answer-url", echo, "--script", str(script(tmp_path, FOR_EVER)), "--out", "a")
-        with Command("call", *options, cwd=tmp_path, environment=CARRIERS) as call:
+        place = ("--carrier", url, "--answer-url", echo, "--script", script(tmp_path, FOR_EVER), "--out", "a")
+        with Command("call", *place, cwd=tmp_path, environment=CARRIERS) as call:
             call.until(lambda: event(tmp_path / "a", "stream_started"))
             began = time.monotonic()
             carrier.send(signal.SIGTERM)
@@ -136,6 +141,58 @@ def test_tls(echo: str, tmp_path: Path) -> None:
         assert (facts["url"][:8], facts["leg_url"][:6]) == ("https://", "wss://")
         steps = script(tmp_path, "steps: [{wait: 200ms}]\n")
         trust = {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
-        options = ("--carrier", facts["url"], "--answer-url", echo, "--script", str(steps))
-        with Command("call", *options, cwd=tmp_path, environment=CARRIERS | trust) as call:
+        place = ("--carrier", facts["url"], "--answer-url", echo, "--script", steps)
+        with Command("call", *place, cwd=tmp_path, environment=CARRIERS | trust) as call:
             assert call.end() == 0
+
+
+# The account.
+
+
+def test_the_account_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "a" / "data")
+    made = account_of(settings)
+    path = settings.data / "credentials.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text()) == {"auth_id": made.auth_id, "auth_token": made.auth_token}
+    assert account_of(settings) == made
+    assert sorted(found.name for found in settings.data.iterdir()) == [".gitignore", "credentials.json"]
+    assert (settings.data / ".gitignore").read_text() == "*\n"
+
+
+def test_a_folder_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
+    account_of(Settings(data=tmp_path))
+    assert [found.name for found in tmp_path.iterdir()] == ["credentials.json"]
+
+
+async def test_many_processes_at_once_agree_on_one_account(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    settings.data.mkdir()
+    accounts = await asyncio.gather(*(asyncio.to_thread(account_of, settings) for _ in range(20)))
+    assert len({account.auth_token for account in accounts}) == 1
+    assert [found.name for found in settings.data.iterdir()] == ["credentials.json"]
+
+
+def test_the_settings_outweigh_what_is_kept(tmp_path: Path) -> None:
+    account = account_of(Settings(data=tmp_path, auth_id=ACCOUNT["auth_id"], auth_token=ACCOUNT["auth_token"]))
+    assert (account.auth_id, account.auth_token) == (ACCOUNT["auth_id"], ACCOUNT["auth_token"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="set both"):
+        account_of(Settings(data=tmp_path, auth_id="MA"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"auth_id": "a-secret"', '{"auth_id": "MA"}', '{"a-secret": 1}'])
+def test_kept_credentials_that_cannot_be_read_are_not_shown(content: str, tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text(content)
+    with pytest.raises(UsageError, match="holds no auth_id and auth_token") as caught:
+        account_of(Settings(data=tmp_path))
+    assert "a-secret" not in str(caught.value)
+    assert (tmp_path / "credentials.json").read_text() == content
+
+
+def test_the_token_that_was_made_is_kept_out_of_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    account = account_of(Settings(data=tmp_path))
+    with caplog.at_level(logging.INFO):
+        get_logger("test").info("here", note=f"it is {account.auth_token}")
+    assert account.auth_token not in caplog.text
+    assert "***" in caplog.text

@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import logging
 import os
 import socket
-import stat
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import ACCOUNT, APPS, ECHO, none_left, processes
+from tests.cli.processes import APPS, ECHO, none_left, processes
 
 from bothway.cli.process import (
     Child,
-    account_of,
     first_ended,
     free_address,
     is_given,
@@ -30,60 +26,6 @@ LOCAL = Address("127.0.0.1", 0)
 
 def child(*arguments: str) -> Child:
     return Child("app", ["serve", *arguments, "--http", "127.0.0.1:0"], APPS)
-
-
-# Credentials.
-
-
-def test_the_account_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "a" / "data")
-    made = account_of(settings)
-    path = settings.data / "credentials.json"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == {"auth_id": made.auth_id, "auth_token": made.auth_token}
-    assert account_of(settings) == made
-    assert sorted(found.name for found in settings.data.iterdir()) == [".gitignore", "credentials.json"]
-    assert (settings.data / ".gitignore").read_text() == "*\n"
-
-
-def test_a_folder_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
-    account_of(Settings(data=tmp_path))
-    assert [found.name for found in tmp_path.iterdir()] == ["credentials.json"]
-
-
-async def test_many_processes_at_once_agree_on_one_account(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "data")
-    settings.data.mkdir()
-    accounts = await asyncio.gather(*(asyncio.to_thread(account_of, settings) for _ in range(20)))
-    assert len({account.auth_token for account in accounts}) == 1
-    assert [found.name for found in settings.data.iterdir()] == ["credentials.json"]
-
-
-def test_the_settings_outweigh_what_is_kept(tmp_path: Path) -> None:
-    account = account_of(Settings(data=tmp_path, **ACCOUNT))
-    assert (account.auth_id, account.auth_token) == (ACCOUNT["auth_id"], ACCOUNT["auth_token"])
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(UsageError, match="set both"):
-        account_of(Settings(data=tmp_path, auth_id="MA"))
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"auth_id": "a-secret"', '{"auth_id": "MA"}', '{"a-secret": 1}'])
-def test_kept_credentials_that_cannot_be_read_are_not_shown(content: str, tmp_path: Path) -> None:
-    (tmp_path / "credentials.json").write_text(content)
-    with pytest.raises(UsageError, match="holds no auth_id and auth_token") as caught:
-        account_of(Settings(data=tmp_path))
-    assert "a-secret" not in str(caught.value)
-    assert (tmp_path / "credentials.json").read_text() == content
-
-
-def test_the_token_that_was_made_is_kept_out_of_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from bothway.runtime.logs import get_logger
-
-    account = account_of(Settings(data=tmp_path))
-    with caplog.at_level(logging.INFO):
-        get_logger("test").info("here", note=f"it is {account.auth_token}")
-    assert account.auth_token not in caplog.text
-    assert "***" in caplog.text
 
 
 # Arguments.
@@ -116,9 +58,9 @@ def test_a_free_address() -> None:
     assert free_address(address) == address
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"cannot listen at 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(UsageError, match=rf"cannot listen at 127\.0\.0\.1:{port}: Address already in use"):
             free_address(Address("127.0.0.1", port))
-    with pytest.raises(UsageError, match="cannot listen at 203.0.113.1:0"):
+    with pytest.raises(UsageError, match=r"cannot listen at 203\.0\.113\.1:0: "):
         free_address(Address("203.0.113.1", 0))
 
 
@@ -209,9 +151,7 @@ async def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 async def test_what_a_child_prints_is_ours_to_see_and_never_holds_it_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "loud.py").write_text(
-        "from bothway import App\napp = App()\nprint('ready {}')\nprint('x' * 200_000)\n"
-    )
+    (tmp_path / "loud.py").write_text("from bothway import App\napp = App()\nprint('ready {}')\nprint('x' * 200_000)\n")
     app = child(str(tmp_path / "loud.py"))
     assert "url" in await app.start()
     await app.stop()

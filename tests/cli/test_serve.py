@@ -21,7 +21,7 @@ from bothway.cli.serve import BrokenModuleError, load_app
 from bothway.errors import UsageError
 
 A_SECOND = "steps: [{wait: 1s}]\n"
-FOR_EVER = "steps: [{hear: {until: hang_up, within: 60s}}, {wait: 1s}]\n"
+FOR_EVER = "steps: [{hear: {until: speech, within: 60s}}]\n"
 
 SHOWS_ITS_PID = """
 import os
@@ -89,8 +89,8 @@ def test_a_live_call_goes_on_to_its_end(workers: str, tmp_path: Path) -> None:
     options = ("--http", ":0", "--workers", workers)
     with Command("serve", ECHO, *options, cwd=tmp_path, environment=APPS) as app:
         url = app.ready()["url"]
-        options = ("--answer-url", f"{url}/answer", "--script", str(script(tmp_path, A_SECOND)), "--out", "out")
-        with Command("call", *options, cwd=tmp_path, environment=CARRIERS) as call:
+        place = ("--answer-url", f"{url}/answer", "--script", script(tmp_path, A_SECOND), "--out", "out")
+        with Command("call", *place, cwd=tmp_path, environment=CARRIERS) as call:
             call.until(lambda: event(tmp_path / "out", "stream_started"))
             app.send(signal.SIGTERM)
             if workers == "1":  # of two, the one without a call is gone at once
@@ -104,8 +104,8 @@ def test_a_live_call_goes_on_to_its_end(workers: str, tmp_path: Path) -> None:
 def test_a_live_call_is_ended_when_the_time_is_up(tmp_path: Path) -> None:
     options = ("--http", ":0", "--drain-seconds", "0.5")
     with Command("serve", ECHO, *options, cwd=tmp_path, environment=APPS) as app:
-        options = ("--answer-url", f"{app.ready()['url']}/answer", "--script", str(script(tmp_path, FOR_EVER)))
-        with Command("call", *options, "--out", "out", cwd=tmp_path, environment=CARRIERS) as call:
+        place = ("--answer-url", f"{app.ready()['url']}/answer", "--script", script(tmp_path, FOR_EVER))
+        with Command("call", *place, "--out", "out", cwd=tmp_path, environment=CARRIERS) as call:
             call.until(lambda: event(tmp_path / "out", "stream_started"))
             began = time.monotonic()
             app.send(signal.SIGTERM)
@@ -231,7 +231,7 @@ def test_a_module_that_breaks_is_shown_from_its_own_lines_on(
     text: str, shown: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "broken.py").write_text(text)
-    with pytest.raises(BrokenModuleError, match="broken.py cannot be imported: "):
+    with pytest.raises(BrokenModuleError, match=r"broken\.py cannot be imported: "):
         load_app("broken.py")
     told = capsys.readouterr().err
     assert f'File "{here / "broken.py"}"' in told

@@ -131,7 +131,7 @@ def test_what_the_document_did_wrong_is_among_the_events() -> None:
 def test_an_answer_that_cannot_be_had_or_read_ends_the_call() -> None:
     caller = Caller()
     caller.call.receive_failure(1, "nobody listens there", 102.0)
-    assert caller.end() == End(HangupCause.of(7011, "Error"), "nobody listens there")
+    assert caller.end() == End(HangupCause.of(7011, "Error"), "nobody listens there", ran_to_end=False)
     caller = Caller()
     caller.call.receive_document(1, b"{}", 102.0)
     assert caller.ended_with() == (8011, "Error")
@@ -306,7 +306,7 @@ def test_an_api_request_hangs_up_and_only_the_first_end_counts() -> None:
     caller.call.receive_hangup(103.0)
     caller.call.hangup(HangupCause.of(6020, "Plivo"), 103.0)
     caller.call.handle_deadline(99_999.0)
-    assert caller.end() == End(HangupCause.of(4000, "API Request"), "asked by REST")
+    assert caller.end() == End(HangupCause.of(4000, "API Request"), "asked by REST", ran_to_end=True)
 
 
 def test_a_call_that_never_started_can_be_hung_up() -> None:

@@ -21,6 +21,7 @@ from bothway.core.media import (
     Media,
     PromptPlayed,
     StreamMistake,
+    TimeSkipped,
 )
 from bothway.core.stream import CarrierStream, State
 from bothway.errors import UsageError
@@ -450,6 +451,68 @@ def test_gaps_are_counted_from_the_caller_s_first_frame_and_overruns_drop_the_ol
     assert media.caller_overruns == 3
     run(media, 1)
     assert payloads(media) == [frame(3)]
+
+
+def test_a_caller_in_step_with_the_clock_is_never_cut_short() -> None:
+    """One frame for each that the caller heard, however long: nothing is dropped where nothing stalled."""
+    media = joined()
+    tap = media.tap = Recorder()
+    run(media, 1)
+    for number in range(1, 1000):
+        media.receive_from_leg(frame(number))
+        run(media, 1)
+    assert [left for left, _ in tap.frames[1:]] == [frame(number) for number in range(1, 1000)]
+    assert (media.caller_gaps, media.caller_overruns) == (0, 0)
+
+
+def test_a_caller_whose_frames_come_in_bursts_is_not_cut_short_either() -> None:
+    """Three at a time, every 60 ms: the queue is as deep as the bursts are, and empty between them."""
+    media = joined()
+    for number in range(900):
+        if number % 3 == 0:
+            for more in range(3):
+                media.receive_from_leg(frame(number + more))
+        run(media, 1)
+    assert payloads(media) == [frame(number) for number in range(900)]
+    assert (media.caller_gaps, media.caller_overruns) == (0, 0)
+
+
+@pytest.mark.parametrize("stalled", [1, 2, 5, 9])
+def test_the_latency_that_a_stall_leaves_behind_goes_away_by_a_frame_every_two_seconds(stalled: int) -> None:
+    media = joined()
+    for number in range(3):
+        media.receive_from_leg(frame(number))
+        run(media, 1)
+    run(media, stalled)  # the leg's network holds its frames back, and gives them all at once
+    sent_frames = 3
+    for number in range(3, 3 + stalled):
+        media.receive_from_leg(frame(number))
+        sent_frames += 1
+    assert media.caller_gaps == stalled
+    payloads(media)
+    for ticks in range(1, 100 * stalled + 100):
+        media.receive_from_leg(frame(sent_frames))
+        sent_frames += 1
+        run(media, 1)
+        assert media.caller_overruns == min(ticks // 100, stalled)
+    heard = payloads(media)
+    assert heard[:99] == [frame(number) for number in range(3, 102)]
+    assert heard[-1] == frame(sent_frames - 1), "the caller's last frame is heard at once, as before the stall"
+    assert media.caller_gaps == stalled
+
+
+def test_a_call_that_stood_still_goes_on_without_what_it_missed() -> None:
+    media = joined()
+    run(media, 2)
+    media.events()
+    media.tick(3600.025)
+    assert len(media.to_leg()) == 1
+    assert media.events() == [TimeSkipped((180_001 - 2) * 20)]
+    media.tick(3600.035)
+    assert media.to_leg() == []
+    media.tick(3600.041)
+    assert len(media.to_leg()) == 1
+    assert (media.now_ms, media.clock.slips) == (80, 0)
 
 
 def test_a_late_tick_moves_two_frames_of_both_directions_each_in_its_own_slot() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.playout_model import PlayoutModel
 
 from bothway.audio.format import L16_8K, L16_24K, MULAW_8K, AudioFormat
-from bothway.core.playout import FRAME_SECONDS, MAX_CHECKPOINTS, FrameClock, Passed, Playout
+from bothway.core.playout import FRAME_SECONDS, MAX_CHECKPOINTS, MAX_LATE_SECONDS, FrameClock, Passed, Playout
 
 Step = tuple[Any, ...]
 
@@ -279,6 +279,31 @@ def test_the_clock_never_goes_back() -> None:
     assert clock.taken == 2
 
 
+@pytest.mark.parametrize("start", [0.0, 0.013, 86_400.0 * 365])
+@pytest.mark.parametrize("suspended", [10.02, 11.0, 3600.007, 86_400.0 * 30])
+def test_a_clock_that_stood_still_leaves_out_what_it_missed_and_keeps_its_grid(start: float, suspended: float) -> None:
+    clock = FrameClock(start)
+    assert clock.take(start) == 1
+    now = clock.next_due + suspended
+    assert clock.take(now) == 1
+    assert clock.take(now) == 0, "there is nothing to make up for"
+    assert (clock.taken, clock.slips, clock.skipped) == (2, 0, int((suspended + 1e-6) / FRAME_SECONDS))
+    slots = (clock.next_due - start) / FRAME_SECONDS
+    assert slots == pytest.approx(round(slots), abs=1e-4), "the grid is the one of before"
+    assert 0 < clock.next_due - now <= FRAME_SECONDS + 1e-6
+    assert clock.due(1) == pytest.approx(clock.next_due - FRAME_SECONDS), "what left now was due now"
+    assert clock.take(clock.next_due) == 1
+
+
+def test_who_is_ten_seconds_late_makes_up_for_all_of_it() -> None:
+    clock = FrameClock(0.0)
+    now = MAX_LATE_SECONDS - FRAME_SECONDS
+    taken = 0
+    while leaving := clock.take(now):
+        taken += leaving
+    assert (taken, clock.skipped) == (500, 0)
+
+
 @pytest.mark.parametrize("start", [0.0, 0.013, 86_400.0 * 365, 1_760_000_000.123])
 def test_the_grid_does_not_drift_over_an_hour(start: float) -> None:
     """A tick every 20 ms for an hour, up to 18 ms late and now and then 100 ms: every frame goes in its own slot."""
@@ -296,3 +321,4 @@ def test_the_grid_does_not_drift_over_an_hour(start: float) -> None:
     assert clock.next_due == start + 3600
     assert clock.slips > 0
     assert clock.slips < 200
+    assert clock.skipped == 0

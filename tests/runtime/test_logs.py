@@ -168,6 +168,17 @@ def test_a_secret_inside_another_leaves_no_remainder(lines: io.StringIO) -> None
     assert last(lines)["event"] == "abcdef"
 
 
+def test_a_secret_is_cut_until_all_who_registered_it_have_forgotten_it(lines: io.StringIO) -> None:
+    for _ in range(2):
+        logs.redact("shared-token")
+    told = []
+    for _ in range(3):
+        logs.get_logger("bothway.test").info("shared-token")
+        told.append(last(lines)["event"])
+        logs.forget("shared-token")
+    assert told == ["***", "***", "shared-token"]
+
+
 def test_a_secret_of_digits_is_cut_from_numbers(lines: io.StringIO) -> None:
     logs.redact("90210042")
     logs.get_logger("bothway.test").info("a pin", entered=90210042, other=7)

@@ -10,6 +10,7 @@ from bothway.app.control import PlivoControl
 from bothway.app.live import LiveCalls
 from bothway.app.receiver import CallHandler
 from bothway.app.routes import AnswerRoute, Routes, check_handler, header_attribute
+from bothway.app.tokens import hide_from_servers
 from bothway.app.upgrades import Upgrades
 from bothway.app.web import Callbacks, Web
 from bothway.errors import UsageError
@@ -89,6 +90,7 @@ class App:
             check_signatures=check_signatures,
             secret=secret,
         )
+        hide_from_servers()
         self.health = Health()
         self.metrics = Metrics()
         self._calls = LiveCalls(self.metrics)
@@ -262,8 +264,6 @@ class App:
             UsageError: Signatures shall be checked, and there is no auth token.
         """
         self._begin()
-        if not self._config.check_signatures:
-            log.warning("signatures are not checked: whoever reaches this app can place calls to it")
 
     async def stop(self, drain_seconds: float = 30.0) -> None:
         """Refuse new calls, let those that are live go on to their end, and end what is left after `drain_seconds`."""
@@ -275,6 +275,8 @@ class App:
         """Whoever is asked something is up: a mounted app is never started."""
         if not self.health.ready:
             self._config.check()
+            if not self._config.check_signatures:
+                log.warning("signatures are not checked: whoever reaches this app can place calls to it")
             self.health.ready = True
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ from bothway.app.outgoing import ACK_GRACE, MAX_UNPLAYED_MS, MAX_UNSENT, Outgoin
 from bothway.audio.format import FRAME_MS
 from bothway.core.stream import AppStream
 from bothway.runtime.duplex import CloseCode, Duplex
-from bothway.runtime.logs import bound, get_logger
+from bothway.runtime.logs import bound, forget, get_logger, redact
 from bothway.wire.stream import ClearedAudio, Dtmf, FromApp, FromCarrier, Media, Mistake, PlayedStream, Start, Stop
 
 __all__ = [
@@ -59,14 +59,14 @@ class Grant:
         call_id: The one call that it is for; None where any may come (a bare stream).
         parties: Whose call it is.
         bidirectional: Whether the app may play.
-        on_closed: Called when the socket is closed.
+        secret: What must not be logged while the socket is open: the token in its URL.
     """
 
     handler: CallHandler
     call_id: str | None
     parties: Parties
     bidirectional: bool = True
-    on_closed: Callable[[], None] | None = None
+    secret: str = ""
 
 
 class ClosingReceiver:
@@ -130,6 +130,8 @@ class CallReceiver:
     def opened(self, duplex: Duplex) -> None:
         """The socket is open: the carrier has to say which stream it is."""
         self._duplex = duplex
+        if self._grant.secret:
+            redact(self._grant.secret)
         self._calls.opened(self)
         self._timer = self._loop.call_later(START_DEADLINE, self._no_start)
 
@@ -160,8 +162,8 @@ class CallReceiver:
             self._timer.cancel()
         self._end(f"the socket closed with {code}{f' ({reason})' if reason else ''}")
         self._calls.closed(self._call_id, self)
-        if self._grant.on_closed is not None:
-            self._grant.on_closed()
+        if self._grant.secret:
+            forget(self._grant.secret)
         if self._call_id is not None:
             self.count()
             self._calls.metrics.streams("dropped" if code == CloseCode.DIED else "ended").inc()

@@ -11,13 +11,26 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import logging
+import re
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from bothway.errors import PeerError, UsageError
+from bothway.runtime.logs import REDACTED
 
-__all__ = ["LIFETIME", "MAX_TOKEN", "StreamToken", "TokenError", "TokenFault", "derive_secret", "issue", "read"]
+__all__ = [
+    "LIFETIME",
+    "MAX_TOKEN",
+    "StreamToken",
+    "TokenError",
+    "TokenFault",
+    "derive_secret",
+    "hide_from_servers",
+    "issue",
+    "read",
+]
 
 LIFETIME = 3600.0
 """Seconds for which a token opens a stream. Verbs before `<Stream>` and a long ring may take minutes, never an hour."""
@@ -26,6 +39,16 @@ MAX_TOKEN = 2048
 """Characters of a token that are looked at: it stands in a URL of at most that many (plivo-protocol.md, 1.1)."""
 
 _LABEL = b"bothway stream token, version 1"
+
+_SERVERS = (
+    "uvicorn.error",
+    "uvicorn.access",
+    "hypercorn.error",
+    "hypercorn.access",
+    "daphne.server",
+    "django.channels.server",
+)
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")  # `{"` in base64url, a dot, and 32 octets
 
 TokenFault: TypeAlias = Literal["malformed", "forged", "expired"]
 """Why a token opens nothing: it is no token, it was not made with our secret, or its time is over."""
@@ -117,6 +140,35 @@ def read(text: str, secret: bytes, now: float) -> StreamToken:
     if now >= token.expires:
         raise TokenError(f"the stream token ran out {now - token.expires:.0f} s ago", "expired")
     return token
+
+
+class _Hidden(logging.Filter):
+    """Cuts stream tokens out of a logger's lines, whatever handlers they go to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every line may pass, once it is cut."""
+        record.msg = _cut(record.msg)
+        if isinstance(record.args, tuple):
+            record.args = tuple(_cut(value) for value in record.args)
+        elif isinstance(record.args, dict):
+            record.args = {name: _cut(value) for name, value in record.args.items()}
+        return True
+
+
+_HIDDEN = _Hidden()
+
+
+def hide_from_servers() -> None:
+    """Keep stream tokens out of what other servers log: they write the path of every WebSocket, good or refused.
+
+    Their own log configuration stays as it is; only the lines are cut. Any number of calls are as good as one.
+    """
+    for name in _SERVERS:
+        logging.getLogger(name).addFilter(_HIDDEN)
+
+
+def _cut(value: object) -> object:
+    return _TOKEN.sub(REDACTED, value) if isinstance(value, str) else value
 
 
 def _mac(payload: str, secret: bytes) -> bytes:

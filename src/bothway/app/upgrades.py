@@ -13,7 +13,7 @@ from bothway.app.routes import AnswerRoute, Routes
 from bothway.app.tokens import TokenError, read
 from bothway.app.verify import SeenRequest, Verdict, check_upgrade
 from bothway.runtime.duplex import CloseCode, Receiver, Refusal, UpgradeRequest
-from bothway.runtime.logs import forget, get_logger, redact
+from bothway.runtime.logs import get_logger
 
 __all__ = ["Upgrades", "below"]
 
@@ -24,7 +24,8 @@ log = get_logger(__name__)
 
 def below(root: str, path: str) -> str:
     """The part of a path below the place where the app is mounted."""
-    return path[len(root) :] or "/" if root and path.startswith(root) else path
+    rest = path.removeprefix(root)
+    return rest or "/" if rest[:1] in ("", "/") else path
 
 
 class Upgrades:
@@ -97,13 +98,12 @@ class Upgrades:
             return _refused(f"its token is {error.fault}: {error}")
         if token.route != route.path:
             return _refused(f"its token is for {token.route}, and it came to {route.path}")
-        redact(text)
         grant = Grant(
             route.handler,
             token.call_id,
             Parties(token.from_, token.to, token.direction, dict(token.query)),
             bidirectional=route.stream.bidirectional,
-            on_closed=lambda: forget(text),
+            secret=text,
         )
         return CallReceiver(grant, self._calls, self._control)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, quote
 
@@ -150,27 +151,31 @@ class Web:
             log.debug("a webhook's signature is good", url=match.url.partition("?")[0])
         params = dict(form if request.method == "POST" else query)
         try:
-            return await self._dispatch(path, request, params, query, match)
+            told = self._told(path, request, params, query, match)
         except PeerError as error:
             log.warning("a webhook cannot be understood", path=path, reason=str(error))
             return Reply(400, f"{error}\n".encode())
+        if isinstance(told, Reply):
+            return told
+        # Outside of the `try`: a PeerError of the app's own code is not about this webhook.
+        for telling in told:
+            await telling()
+        return Reply(200)
 
-    async def _dispatch(
+    def _told(
         self, path: str, request: SeenRequest, params: Mapping[str, str], query: _Pairs, match: Match | None
-    ) -> Reply:
+    ) -> Reply | list[Callable[[], Awaitable[object]]]:
+        """The answer document, or whom a callback is for, with what it says."""
         on_status = self._callbacks.on_status.get(path)
         if on_status is not None:
-            await on_status(parse_stream_status(params))
-            return Reply(200)
+            return [partial(on_status, parse_stream_status(params))]
         route = self._routes.answers.get(path)
         if route is not None and params.get("Event") != "Hangup":
             return self._answer(route, request, params, query, match)
         # A hang-up also comes to the answer URL where no other was configured (plivo-protocol.md, 5.3).
         report = parse_hangup(params)
         told = self._callbacks.on_hangup.values() if route else [self._callbacks.on_hangup[path]]
-        for on_hangup in told:
-            await on_hangup(report)
-        return Reply(200)
+        return [partial(on_hangup, report) for on_hangup in told]
 
     def _answer(
         self, route: AnswerRoute, request: SeenRequest, params: Mapping[str, str], query: _Pairs, match: Match | None

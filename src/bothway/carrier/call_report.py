@@ -24,6 +24,7 @@ from bothway.core.media import (
     Media,
     MediaEvent,
     StreamMistake,
+    TimeSkipped,
 )
 from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
@@ -207,6 +208,8 @@ class CallReport:
             self.mistake(event.mistake.code, event.mistake.text)
         elif isinstance(event, SendDtmf):
             self.record("send_dtmf", digits=event.digits)
+        elif isinstance(event, TimeSkipped):
+            self.remark(f"the carrier's machine stood still: {event.ms / 1000:g} s of the call are left out")
 
     def mistake(self, code: str, text: str) -> None:
         """The app did what the protocol does not have."""

@@ -47,8 +47,6 @@ from bothway.wire.webhooks import CallFacts, answer_params, standard_params
 
 __all__ = ["CallOwner", "LiveCall", "Party"]
 
-_RAN_TO_END = (4000, 4010)
-
 logger = logging.getLogger(__name__)
 
 
@@ -276,7 +274,7 @@ class LiveCall:
     async def _play_prompt(self, prompt: Prompt) -> None:
         media = self._media
         assert media is not None, "a prompt follows the answer"
-        verb, heard = prompt.verb, True
+        verb, heard = prompt.verb, False
         what = redacted(verb.url) if isinstance(verb, Play) else verb.plain()
         self._report.record("prompt", element=type(verb).__name__, text=what)
         try:
@@ -284,6 +282,9 @@ class LiveCall:
                 async for chunk in chunks:
                     if not media.play_prompt(chunk):
                         raise UsageError("the prompt is too long to be queued")
+                    heard = heard or bool(chunk)
+            if not heard:  # an endless loop of it would fetch or say it again without a pause
+                raise UsageError("there is nothing to hear in it")
         except BothwayError as error:
             heard = False
             self._report.record("prompt_failed", text=str(error))
@@ -338,7 +339,7 @@ class LiveCall:
         if self._fetch is not None and self._fetch is not asyncio.current_task():
             self._fetch.cancel()
         self._stop_prompt()
-        ran_to_end = end.cause.code in _RAN_TO_END and not self._stream_failed
+        ran_to_end = end.ran_to_end and not self._stream_failed
         self._report.ended(end.cause, end.detail, answered_at=self._core.answered_at, ran_to_end=ran_to_end)
         self._driver.close()
         self._node.tasks.spawn(self._close(), f"end of {self.call_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -15,24 +16,23 @@ from bothway.version import __version__
 
 __all__ = ["build_parser", "main"]
 
+_COMMANDS = ("demo", "dev", "carrier", "serve", "call")
+
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
-    # Each command's module is imported only here, so that `import bothway` stays light.
-    from bothway.cli import call, carrier, demo, dev, serve
-
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every command; or of one alone, and then only its module is loaded: an app needs no carrier."""
     parser = argparse.ArgumentParser(
         prog="bothway",
         description="Phone-call audio to code and back: a carrier that you run yourself, and the app at its other end.",
     )
     parser.add_argument("--version", action="version", version=f"bothway {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (demo, dev, carrier, serve, call):
-        module.add_parser(commands)
+    for name in (command,) if command is not None else _COMMANDS:
+        importlib.import_module(f"bothway.cli.{name}").add_parser(commands)
     return parser
 
 
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Gives the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
         try:
-            return _run(build_parser().parse_args(arguments))
+            words = list(sys.argv[1:] if arguments is None else arguments)
+            command = words[0] if words and words[0] in _COMMANDS else None
+            return _run(build_parser(command).parse_args(words))
         finally:
             sys.stdout.flush()  # here, where it can still be said that nobody reads
     except UsageError as error:

@@ -21,7 +21,8 @@ from bothway.carrier.legs.client import RemoteCaller, leg_url
 from bothway.carrier.script import Script
 from bothway.carrier.scripted_caller import CallResult, Outcome, ScriptedCaller
 from bothway.carrier.writer import Writer
-from bothway.cli.process import EXIT_INTERRUPTED, account_of, is_given, set_up_logs, stop_signal, until_stopped, web_url
+from bothway.cli.carrier import account_of
+from bothway.cli.process import EXIT_INTERRUPTED, is_given, set_up_logs, stop_signal, until_stopped, web_url
 from bothway.console.evidence import CallEvidence, read_evidence
 from bothway.console.page import write_page
 from bothway.console.timeline import render

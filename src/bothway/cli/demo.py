@@ -15,10 +15,10 @@ from bothway.carrier.config import Account
 from bothway.carrier.script import Script
 from bothway.carrier.scripted_caller import CallResult
 from bothway.cli.call import INTERRUPTED, evidence_folder, place_call, show
+from bothway.cli.carrier import account_of
 from bothway.cli.process import (
     EXIT_INTERRUPTED,
     Child,
-    account_of,
     first_ended,
     free_address,
     set_up_logs,

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bothway.cli.carrier import account_of
 from bothway.cli.demo import NUMBER, Pair
 from bothway.cli.process import (
     Child,
-    account_of,
     first_ended,
     free_address,
     set_up_logs,

@@ -1,4 +1,4 @@
-"""What the commands have in common: credentials, the ready line, being stopped, and processes of our own.
+"""What the commands have in common: arguments, the ready line, being stopped, and processes of our own.
 
 A process that another of ours has started is joined to it by a socket, its lifeline. The ready line goes over it, so
 that stdout stays the app's own; and when it closes, the other process is gone, however it ended, and this one ends too.
@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import secrets
 import signal
 import socket
 import ssl
@@ -19,12 +18,9 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from bothway.carrier.carrier import new_account
-from bothway.carrier.config import Account
 from bothway.errors import PeerError, UsageError
 from bothway.runtime import logs
 from bothway.runtime.settings import Address, Settings, settings_of
@@ -34,7 +30,6 @@ __all__ = [
     "READY",
     "START_SECONDS",
     "Child",
-    "account_of",
     "announce",
     "first_ended",
     "free_address",
@@ -56,7 +51,6 @@ READY = "ready "
 START_SECONDS = 120.0
 """How long a process of ours may take to be ready: an app may load a model first."""
 
-_CREDENTIALS = "credentials.json"
 _LIFELINE = "BOTHWAY_LIFELINE"
 
 _T = TypeVar("_T")
@@ -131,52 +125,6 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-def account_of(settings: Settings) -> Account:
-    """The account of the settings; without one, the account made and kept in the data folder.
-
-    Raises:
-        UsageError: Only half of it is set, or the data folder cannot be used.
-    """
-    if settings.auth_id and settings.auth_token:
-        return Account(settings.auth_id, settings.auth_token)
-    if settings.auth_id or settings.auth_token:
-        raise UsageError("set both BOTHWAY_AUTH_ID and BOTHWAY_AUTH_TOKEN, or neither")
-    path = settings.data / _CREDENTIALS
-    try:
-        if not path.is_file():
-            _keep(new_account(), path)
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        account = Account(str(kept["auth_id"]), str(kept["auth_token"]))
-        logs.redact(account.auth_token)
-    except OSError as error:
-        raise UsageError(f"the credentials in {path} cannot be used: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, UsageError):
-        # Not a word of what stands there: it may be the better half of a token.
-        raise UsageError(
-            f"the credentials in {path} cannot be used: the file holds no auth_id and auth_token. Remove it, and it "
-            f"is made anew"
-        ) from None
-    return account
-
-
-def _keep(account: Account, path: Path) -> None:
-    """Write the credentials, unless another process has done so meanwhile. Nobody ever sees half of them."""
-    folder = path.parent
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        # What is kept here is nothing for a repository that the folder may be in.
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    draft = folder / f".{_CREDENTIALS}-{secrets.token_hex(8)}"
-    try:
-        # Readable by its owner alone from the first moment.
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({"auth_id": account.auth_id, "auth_token": account.auth_token}, file)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def free_address(address: Address) -> Address:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from bothway.core.document import WAIT, CallEvent, DocumentRead, DocumentRun, VerbStarted
+from bothway.core.document import SCHEDULE, WAIT, CallEvent, DocumentRead, DocumentRun, VerbStarted
 from bothway.core.execution import CloseStream, Command, DocumentKind, Wait, cause
 from bothway.core.profile import Profile
 from bothway.core.verbs import executor_of
@@ -158,8 +158,9 @@ class Call:
             elif name == WAIT:
                 self._dispatch("timer", now)
             else:
-                what = "the call's time limit" if name == _TIME_LIMIT else "<Hangup schedule>"
-                run.end(cause(6000, "Plivo"), f"{what} was reached")
+                scheduled = name == SCHEDULE
+                what = "<Hangup schedule>" if scheduled else "the call's time limit"
+                run.end(cause(6000, "Plivo"), f"{what} was reached", scheduled=scheduled)
 
     # The transitions.
 

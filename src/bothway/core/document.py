@@ -32,6 +32,7 @@ WAIT = "wait"
 """The timer of `<Wait>`."""
 
 _ENDLESS = 0
+_CHOSEN = frozenset({4000, 4010})  # a party hung up, or the document ran out
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,8 @@ class DocumentRun:
         """End the call later."""
         self.timers[SCHEDULE] = now + seconds
 
-    def end(self, end_cause: HangupCause, detail: str = "") -> Wait:
-        """End the call now."""
+    def end(self, end_cause: HangupCause, detail: str = "", *, scheduled: bool = False) -> Wait:
+        """End the call now. `scheduled` says that its document asked for this moment."""
         self.end_cause = end_cause
         self.verbs.clear()
         self.streams.clear()
@@ -181,7 +182,7 @@ class DocumentRun:
         if self._prompt is not None:
             self._prompt = None
             self.commands.append(StopPrompt())
-        self.commands.append(End(end_cause, detail))
+        self.commands.append(End(end_cause, detail, ran_to_end=scheduled or end_cause.code in _CHOSEN))
         return Wait.END
 
     def remark(self, text: str) -> None:

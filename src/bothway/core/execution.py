@@ -127,10 +127,17 @@ class CloseStream:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The call is over: release the leg, close what is open, tell the hangup URL."""
+    """The call is over: release the leg, close what is open, tell the hangup URL.
+
+    Attributes:
+        cause: Why.
+        detail: What happened, as a sentence; may be empty.
+        ran_to_end: Whether a party of the call or its document chose this end, and nothing cut the call off.
+    """
 
     cause: HangupCause
     detail: str
+    ran_to_end: bool
 
 
 Command: TypeAlias = Answer | Fetch | Prompt | StopPrompt | OpenStream | RefuseStream | CloseStream | End

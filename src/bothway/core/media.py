@@ -32,10 +32,14 @@ __all__ = [
     "PromptPlayed",
     "StreamMistake",
     "Tap",
+    "TimeSkipped",
 ]
 
 LEG_QUEUE_FRAMES = 10
 """Frames of the caller that may wait for their tick: 200 ms, more than a leg on a working network runs ahead."""
+
+_DEEP_TICKS = 100
+"""Ticks in a row, 2 s of them, at which a frame of the caller waited behind another: no jitter needs it any more."""
 
 _PROMPT_SECONDS = 3600.0
 """Audio that a document may queue: its `Speak` and `Play` come one at a time and are bounded at their source."""
@@ -93,9 +97,16 @@ class StreamMistake:
     mistake: Mistake
 
 
+@dataclass(frozen=True, slots=True)
+class TimeSkipped:
+    """The call stood still for `ms`, with the machine that it runs on, and goes on without them."""
+
+    ms: int
+
+
 MediaEvent: TypeAlias = (
     AudioBegun | AudioRefused | AudioCleared | CheckpointQueued | CheckpointPlayed
-    | PromptPlayed | StreamMistake | SendDtmf
+    | PromptPlayed | StreamMistake | SendDtmf | TimeSkipped
 )  # fmt: skip
 
 
@@ -170,7 +181,8 @@ class Media:
         clock: The call's frame clock.
         tap: Gets every frame, if set.
         caller_gaps: Ticks at which the leg had no frame of the caller, since its first.
-        caller_overruns: Frames of the caller dropped because too many waited.
+        caller_overruns: Frames of the caller dropped because too many waited: more than `LEG_QUEUE_FRAMES` at a time,
+            or one more than was needed for 2 s. So the latency that a stall leaves behind goes away again.
         sounding_frames: Frames given to the leg that were not silence.
         app_ms: Audio that the app queued, in milliseconds.
     """
@@ -188,6 +200,7 @@ class Media:
         self._path: _StreamPath | None = None
         self._from_leg: deque[bytes] = deque()
         self._leg_speaks = False
+        self._deep_ticks = 0  # in a row, with more than one frame of the caller waiting
         self._to_leg: list[bytes] = []
         self._events: list[MediaEvent] = []
 
@@ -274,9 +287,11 @@ class Media:
     def tick(self, now: float) -> None:
         """Move every frame that is due at `now`."""
         clock = self.clock
-        first = clock.taken
+        first, skipped = clock.taken, clock.skipped
         for frame in range(first, first + clock.take(now)):
             self._move_frame(clock.due(frame))
+        if clock.skipped != skipped:
+            self._events.append(TimeSkipped((clock.skipped - skipped) * FRAME_MS))
 
     def to_leg(self) -> list[bytes]:
         """Frames for the caller since the last call."""
@@ -295,9 +310,19 @@ class Media:
         return events
 
     def _move_frame(self, at: float) -> None:
-        if self._from_leg:
-            from_caller = self._from_leg.popleft()
+        waiting = self._from_leg
+        if waiting:
+            from_caller = waiting.popleft()
+            if not waiting:
+                self._deep_ticks = 0
+            else:
+                self._deep_ticks += 1
+                if self._deep_ticks >= _DEEP_TICKS:
+                    self._deep_ticks = 0
+                    self.caller_overruns += 1
+                    from_caller = waiting.popleft()
         else:
+            self._deep_ticks = 0
             from_caller = self.leg_format.silent_frame
             self.caller_gaps += self._leg_speaks
         frame: bytes | None = None

@@ -8,7 +8,8 @@ One queue of audio and checkpoints, released one 20 ms frame at a time on a grid
 - a chunk that would take the queue over its cap is refused whole;
 - a chunk need not be a whole number of frames: its tail is joined by the next chunk, and padded with silence when there
   is none by the time the frame is due;
-- frames that are due and late leave two at a time until the grid is caught up.
+- frames that are due and late leave two at a time until the grid is caught up; only a clock that stood still for longer
+  than `MAX_LATE_SECONDS` leaves out what it missed, in whole frames, so that the grid stays the same.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ from dataclasses import dataclass
 
 from bothway.audio.format import FRAME_MS, AudioFormat
 
-__all__ = ["FRAME_SECONDS", "MAX_CHECKPOINTS", "FrameClock", "Passed", "Playout"]
+__all__ = ["FRAME_SECONDS", "MAX_CHECKPOINTS", "MAX_LATE_SECONDS", "FrameClock", "Passed", "Playout"]
 
 FRAME_SECONDS = FRAME_MS / 1000
 MAX_CHECKPOINTS = 10_000
 """Checkpoints that may wait in one queue: far above one for every frame of a full minute."""
 
+MAX_LATE_SECONDS = 10.0
+"""Who is later than this was suspended: made up for two at a time, an hour would go at twice its pace for an hour."""
+
 _EARLY = 1e-6
 """A tick that comes this much before its deadline is on time: adding floats is not exact."""
+
+_MAX_LATE_FRAMES = round(MAX_LATE_SECONDS / FRAME_SECONDS)
 
 
 class FrameClock:
@@ -38,14 +44,16 @@ class FrameClock:
     Attributes:
         taken: Frames handed out so far: the media clock, in units of 20 ms.
         slips: Frames that left a whole frame or more after they were due.
+        skipped: Slots of the grid that were left out, because the clock was more than `MAX_LATE_SECONDS` late.
     """
 
-    __slots__ = ("slips", "start", "taken")
+    __slots__ = ("skipped", "slips", "start", "taken")
 
     def __init__(self, start: float) -> None:
         self.start = start
         self.taken = 0
         self.slips = 0
+        self.skipped = 0
 
     @property
     def next_due(self) -> float:
@@ -62,6 +70,12 @@ class FrameClock:
         if due <= 1:
             if due < 1 or now < self.start - _EARLY:
                 return 0
+            self.taken += 1
+            return 1
+        if due > _MAX_LATE_FRAMES:
+            missed = due - 1
+            self.skipped += missed
+            self.start += missed * FRAME_SECONDS
             self.taken += 1
             return 1
         leaving = min(due, most)

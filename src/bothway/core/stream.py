@@ -232,6 +232,9 @@ class CarrierStream(_Stream):
             if odd is not None:
                 self._note(odd)
                 return
+            if message.payload[:4] == b"RIFF" and message.payload[8:12] == b"WAVE":
+                text = "a playAudio begins with a WAV header, which sounds like a click: samples are sent without one"
+                self._note(Mistake("wav-header", text))
         self._events.append(message)
 
     def _next(self) -> int:

@@ -36,7 +36,8 @@ Logger = structlog.stdlib.BoundLogger
 _SECRET_NAME = re.compile(r"token|secret|passw(or)?d|authorization|signature|api_?key", re.IGNORECASE)
 _MAX_DEPTH = 6
 
-_secrets: dict[str, None] = {}
+_secrets: dict[str, int] = {}
+"""How often each was registered, the longest first: one that contains another must not leave its remainder behind."""
 
 
 def redact(value: str) -> None:
@@ -50,17 +51,20 @@ def redact(value: str) -> None:
     """
     if not value:
         raise UsageError("an empty value cannot be redacted from the logs")
-    _secrets.update(dict.fromkeys(_spellings(value)))
-    # The longest first: a secret that contains another must not leave its remainder behind.
-    ordered = sorted(_secrets, key=len, reverse=True)
+    for spelling in _spellings(value):
+        _secrets[spelling] = _secrets.get(spelling, 0) + 1
+    ordered = sorted(_secrets.items(), key=lambda item: len(item[0]), reverse=True)
     _secrets.clear()
-    _secrets.update(dict.fromkeys(ordered))
+    _secrets.update(ordered)
 
 
 def forget(value: str) -> None:
-    """Stop looking for `value`: the call whose token it was is over. An unknown value is ignored."""
+    """Stop looking for `value`, when all who registered it have forgotten it. An unknown value is ignored."""
     for spelling in _spellings(value):
-        _secrets.pop(spelling, None)
+        if _secrets.get(spelling, 0) > 1:
+            _secrets[spelling] -= 1
+        else:
+            _secrets.pop(spelling, None)
 
 
 def bound(*, call: str | None = None, stream: str | None = None) -> AbstractContextManager[None]:
@@ -141,8 +145,8 @@ class _LineWriter(logging.StreamHandler[TextIO]):
             self.close()
 
 
-def _spellings(value: str) -> tuple[str, ...]:
-    return (value, quote(value, safe=""))
+def _spellings(value: str) -> set[str]:
+    return {value, quote(value, safe="")}
 
 
 def _cut_text(text: str) -> str:

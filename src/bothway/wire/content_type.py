@@ -63,9 +63,8 @@ def parse_play_format(content_type: str, sample_rate: object) -> tuple[AudioForm
         sample_rate: As sent: any JSON value, None where it is missing.
 
     Returns:
-        The format, or None for "the stream's own": L16 without any rate, `raw`, and `wav`, of which the caller has to
-        look whether the payload starts with a RIFF header. And a remark, or None where all is as documented: a
-        clause about "its contentType" that says what is written instead.
+        The format, or None for "the stream's own": L16 without any rate, `raw` and `wav`. And a remark, or None where
+        all is as documented: a clause about "its contentType" that says what is written instead.
 
     Raises:
         PeerError: It cannot be meant: another codec, a rate that no stream has, µ-law at another rate than 8000.
