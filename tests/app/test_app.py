@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
-from starlette.applications import Starlette
-from starlette.routing import Mount
 from tests.app.fake_carrier import CALL, FRAME, PATIENCE, ask, dialled, new_app, served_by_uvicorn, start_message
 from tests.app.test_control import api
 from tests.serving import served
@@ -52,7 +50,8 @@ async def test_mounted_within_what_is_mounted() -> None:
     app.answer("/", echo)
     inner = FastAPI()
     inner.mount("/y", app)
-    outer = Starlette(routes=[Mount("/a b", inner)])
+    outer = FastAPI()
+    outer.mount("/a b", inner)
     async with served_by_uvicorn(outer) as url:
         answer = await ask(f"{url}/a%20b/y/")
         assert answer.stream.url.startswith(url.replace("http", "ws") + "/a%20b/y/stream/")
@@ -156,6 +155,18 @@ async def test_draining_lets_live_calls_go_on() -> None:
             await carrier.until(lambda: len(carrier.heard) == 2 * len(FRAME))
             assert not stopping.done()
         await asyncio.wait_for(stopping, PATIENCE)
+
+
+async def test_a_stopped_app_can_be_started_again() -> None:
+    app = new_app()
+    app.answer("/answer", echo)
+    async with served(app) as url:
+        stream = (await ask(f"{url}/answer")).stream.url
+        for _ in range(2):
+            await app.start()
+            await talk(stream)
+            await app.stop(PATIENCE)
+            assert (await ask(f"{url}/answer")).status == 503
 
 
 async def test_stopping_ends_what_does_not_end() -> None:

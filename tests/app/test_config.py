@@ -47,8 +47,17 @@ def test_without_anything_signatures_cannot_be_checked() -> None:
 
 def test_a_url_that_is_none_is_refused() -> None:
     for url in ("bot.example.com", "ftp://x", "https://", "https://x/?a=1", "https://[", "https://x:0"):
-        with pytest.raises(UsageError, match="public_url is written like"):
+        with pytest.raises(UsageError, match=r"public_url is .*; it must be an http or https URL"):
             configured(public_url=url, environ={})
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    url = "https://MAID:the-token@api.plivo.com/v1"
+    for options in ({"api_url": url}, {"environ": {"BOTHWAY_API_URL": url}}):
+        with pytest.raises(UsageError, match="without credentials") as caught:
+            configured(**{"environ": {}} | options)
+        assert "the-token" not in str(caught.value)
+        assert "https://***@api.plivo.com/v1" in str(caught.value)
 
 
 def test_secrets_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:

@@ -51,6 +51,7 @@ async def test_only_the_carrier_gets_in(serve: Any, caplog: pytest.LogCaptureFix
             await carrier.say(FRAME)
         told = refusals(caplog)
         assert len(told) == 5
+        assert b'bothway_refused_total{kind="stream"} 5.0' in app.metrics.render()[0]
         assert "no X-Plivo-Signature-V3 header" in told[0]
         assert "no signature fits" in told[1]
         token = stream.rpartition("/")[2]
@@ -99,6 +100,7 @@ async def test_two_sockets_for_one_call(serve: Any) -> None:
             await first.say(FRAME)
             await first.until(lambda: len(first.ours) == 2)
             assert app.live_calls == 1
+            assert b'bothway_refused_total{kind="stream"} 1.0' in app.metrics.render()[0]
 
 
 async def test_signatures_off_by_name_leaves_the_token(serve: Any) -> None:

@@ -76,6 +76,7 @@ async def test_what_is_refused(serve: Any, caplog: pytest.LogCaptureFixture) -> 
         assert (await ask(f"{url}/answer", sign="another")).status == 403
         assert (await ask(f"{url}/answer?key=secret-value", signed_url=f"{url}/answer")).status == 403
         assert (await ask(f"{url}/answer", body=b"CallUUID=changed")).status == 403
+        assert 'bothway_refused_total{kind="webhook"} 4.0' in (await get(f"{url}/metrics")).text
     told = [record.msg for record in caplog.records if "a webhook is refused" in str(record.msg)]
     assert len(told) == 4
     last = told[2]

@@ -6,6 +6,7 @@ import gc
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,4 +262,5 @@ async def test_recording_is_off_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_limits_are_the_profiles() -> None:
-    assert Carrier(profile=DOCUMENTED).profile.limits == Limits()
+    mine = replace(DOCUMENTED, limits=Limits(calls=3))
+    assert Carrier(profile=mine, config=Config(limits=Limits(calls=7))).profile.limits.calls == 3

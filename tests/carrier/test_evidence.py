@@ -150,6 +150,23 @@ async def test_a_full_disk_is_told_once_and_what_was_written_can_be_read(
     assert all(json.loads(line)["t_ms"] < 999 for line in lines.splitlines())
 
 
+async def test_a_line_that_the_disk_took_half_of_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._write_all
+    monkeypatch.setattr(module, "_write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
+    writer = Writer()
+    told: list[str] = []
+    evidence = Evidence(writer, tmp_path, on_record=None, on_failure=lambda name, error: told.append(name))
+    _FullDisk.room = 100
+    for number in range(4):
+        evidence.record("note", t_ms=number, at=0.0, text="x" * 20)
+        await asyncio.sleep(0)  # a write for each
+    evidence.close()
+    await writer.close()
+    assert told == ["log.jsonl"]
+    assert _FullDisk.room == 0, "the disk took the beginning of the line that did not fit"
+    assert [json.loads(line)["t_ms"] for line in (tmp_path / LOG_NAME).read_bytes().splitlines()] == [0]
+
+
 async def test_a_failure_of_the_last_write_is_on_record_and_costs_nothing(tmp_path: Path) -> None:
     """The recording's end may fail after the log was closed: the record of that must not wipe the log."""
     writer = Writer()

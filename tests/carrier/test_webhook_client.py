@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from plivo.utils import validate_signature, validate_v3_signature
-from tests.carrier.world import ACCOUNT, Request, World, page, until, world
+from tests.carrier.world import ACCOUNT, Request, Socket, World, page, until, world
 
 from bothway.carrier import webhook_client as module
 from bothway.carrier.webhook_client import WebhookClient
+from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.errors import PeerError
 from bothway.wire.signature import verify
 
@@ -87,6 +88,41 @@ async def test_documents_and_callbacks_are_signed(tmp_path: Path, method: str, q
             check_signed(request)
         nonces = {request.headers["x-plivo-signature-v3-nonce"] for request in w.site.requests}
         assert len(nonces) == 2
+
+
+@pytest.mark.parametrize("profile", [DOCUMENTED, LIVE], ids=lambda profile: profile.name)
+async def test_every_request_of_a_call_is_signed(tmp_path: Path, profile: Profile) -> None:
+    """The answer URL, where it redirects to, the fallback, <Redirect>, the status callbacks and the hangup URL."""
+
+    async def app(socket: Socket) -> None:
+        await socket.until("media")
+
+    async with world(tmp_path, app, profile=profile) as w:
+        w.site.pages["/moved"] = page("<html/>")
+        following = f"{w.site.url}/next?x=1"
+        w.site.pages["/fallback"] = page(f"<Response><Redirect method='GET'>{following}</Redirect></Response>")
+        w.site.pages["/next"] = w.stream(statusCallbackUrl=w.site.url + "/status")
+        caller = await w.call(
+            page(b"", "307 Temporary Redirect", "Location: /moved?y=2"), fallback_url=w.site.url + "/fallback#rc=0"
+        )
+        w.check_accounted(caller, 4010)
+        asked = [request.path for request in w.site.requests]
+        assert asked == ["/answer", "/moved", "/fallback", "/next", "/status", "/status", "/hangup"]
+        for request in w.site.requests:
+            check_signed(request)
+        nonces = [request.headers["x-plivo-signature-v3-nonce"] for request in w.site.requests]
+        assert len(set(nonces)) == len(nonces)
+
+
+async def test_an_answer_document_is_tried_again_as_its_url_asks(tmp_path: Path) -> None:
+    async def busy_at_first(request: Request) -> bytes:
+        return page("<Response/>") if len(w.site.asked("/busy")) == 3 else page(b"", "503 Busy")
+
+    async with world(tmp_path) as w:
+        w.site.pages["/busy"] = busy_at_first
+        caller = await w.call(page(b""), answer_url=w.site.url + "/busy#rc=2&rp=5xx")
+        w.check_accounted(caller, 4010)
+        assert [request.path for request in w.site.requests] == ["/busy"] * 3 + ["/hangup"]
 
 
 async def test_callbacks_to_one_server_come_in_order(tmp_path: Path) -> None:

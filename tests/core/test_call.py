@@ -285,6 +285,7 @@ def test_a_hangup_on_schedule_lets_the_document_go_on() -> None:
     assert caller.kinds() == ["StopPrompt", "End"]
     assert caller.ended_with() == (6000, "Plivo")
     assert caller.end().detail == "<Hangup schedule> was reached"
+    assert caller.end().ran_to_end, "the document asked for it"
 
 
 def test_the_document_may_be_over_before_the_schedule() -> None:
@@ -328,6 +329,7 @@ def test_a_call_lasts_no_longer_than_its_time_limit(limit: int, longest: int, at
     caller.call.handle_deadline(at)
     assert caller.ended_with() == (6000, "Plivo")
     assert caller.end().detail == "the call's time limit was reached"
+    assert not caller.end().ran_to_end, "a limit cuts off what would have gone on"
 
 
 def test_nothing_moves_an_ended_call() -> None:

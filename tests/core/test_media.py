@@ -300,6 +300,18 @@ def test_what_exceeds_the_cap_is_refused_whole_and_told() -> None:
     assert media.playout.queued_ms == 1000
 
 
+def test_what_was_refused_leaves_nothing_in_the_resampler() -> None:
+    media = joined(MULAW_8K, stream(L16_16K), playout_seconds=0.1)
+    loud, low = b"\x00\x40" * 3200, b"\x00\x04" * 1600
+    media.receive_from_app(play(loud, L16_16K), 0.0)
+    assert isinstance(media.events()[0], AudioRefused)
+    media.receive_from_app(play(low, L16_16K), 0.0)
+    heard = b"".join(run(media, 6))
+    fresh = joined(MULAW_8K, stream(L16_16K), playout_seconds=0.1)
+    fresh.receive_from_app(play(low, L16_16K), 0.0)
+    assert heard == b"".join(run(fresh, 6))
+
+
 def test_the_beginning_of_the_app_s_audio_is_told_and_its_going_on_is_not() -> None:
     media = joined()
     for chunk in (b"", frame(1), frame(2)):

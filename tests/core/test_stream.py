@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
+from bothway.audio.wav import wav_header
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.core.stream import AppStream, CarrierStream, State, StreamEvent
 from bothway.errors import UsageError
@@ -284,6 +285,19 @@ def test_half_a_sample_is_dropped_and_named_at_both_ends() -> None:
     with pytest.raises(UsageError, match="3 bytes of audio/x-l16;rate=16000 are not a whole number of samples"):
         pair.app.play(bytes(3), 0.0)
     assert pair.app.ledger.sent_ms == 0
+
+
+def test_a_wav_header_in_a_chunk_is_played_and_named() -> None:
+    pair = opened(carrier(L16_16K))
+    wav = wav_header(16000, 1, 640) + bytes(640)
+    mistake, *played = pair.say(pair.app.play(wav, 0.0), pair.app.play(wav, 0.0))
+    assert isinstance(mistake, Mistake)
+    assert (mistake.code, "without one" in mistake.text) == ("wav-header", True)
+    assert played == [PlayAudio(wav, L16_16K)] * 2
+    assert pair.carrier.mistakes["wav-header"] == 2
+    letters = b"RIFF" * 80
+    assert pair.say(pair.app.play(letters, 0.0)) == [PlayAudio(letters, L16_16K)]
+    assert pair.carrier.mistakes["wav-header"] == 2, "no header, only its letters"
 
 
 def test_an_odd_number_of_mulaw_bytes_is_fine() -> None:

@@ -258,12 +258,14 @@ class App:
                 raise UsageError(f"an ASGI application is not asked for {other!r}")
 
     async def start(self) -> None:
-        """Be ready for calls.
+        """Be ready for calls; after a `stop`, again.
 
         Raises:
             UsageError: Signatures shall be checked, and there is no auth token.
         """
         self._begin()
+        self._calls.reopen()
+        self.health.draining = False
 
     async def stop(self, drain_seconds: float = 30.0) -> None:
         """Refuse new calls, let those that are live go on to their end, and end what is left after `drain_seconds`."""

@@ -6,12 +6,11 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from bothway.app.tokens import derive_secret
 from bothway.errors import UsageError
 from bothway.runtime.logs import get_logger, redact
-from bothway.runtime.settings import Settings
+from bothway.runtime.settings import Settings, parse_origin, shown
 
 __all__ = ["Config", "configured"]
 
@@ -101,10 +100,6 @@ def _secret(own: str, auth_token: str) -> bytes:
 
 def _url(name: str, text: str) -> str:
     try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or parts.query or parts.fragment:
-        raise UsageError(f"{name} is written like https://bot.example.com, without a query, and not like {text[:80]!r}")
-    return text.rstrip("/")
+        return parse_origin(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is {shown(text)}; it must be {error}") from None

@@ -84,6 +84,11 @@ class LiveCalls:
             # Each handler sees its call end; what does not return from that is cancelled.
             await self._empty(_LAST_SECONDS)
         await self._tasks.close(_LAST_SECONDS)
+        self._tasks = Tasks()
+
+    def reopen(self) -> None:
+        """Take calls again after a drain."""
+        self.draining = False
 
     async def _empty(self, seconds: float) -> bool:
         self._change = asyncio.Event()

@@ -223,11 +223,11 @@ class CallReceiver:
                 call=start.call_id,
                 granted_for=self._grant.call_id,
             )
-            self._close(CloseCode.POLICY, "policy")
+            self._refuse()
             return
         if not self._calls.claim(start.call_id, self):
             log.warning("a second socket for a call whose stream is live: the first one goes on", call=start.call_id)
-            self._close(CloseCode.POLICY, "policy")
+            self._refuse()
             return
         self._call_id = start.call_id
         self._outgoing = outgoing = Outgoing(self._stream, self._duplex, self._stuck)
@@ -283,6 +283,10 @@ class CallReceiver:
 
     def _stop_stream(self) -> None:
         self._close(CloseCode.NORMAL, "", "the app stopped the stream")
+
+    def _refuse(self) -> None:
+        self._calls.metrics.refused("stream").inc()
+        self._close(CloseCode.POLICY, "policy")
 
     def _close(self, code: int, reason: str, why: str = "") -> None:
         """Close the socket. For the handler the call is over now, and not only when the carrier has agreed."""

@@ -40,14 +40,7 @@ MAX_TOKEN = 2048
 
 _LABEL = b"bothway stream token, version 1"
 
-_SERVERS = (
-    "uvicorn.error",
-    "uvicorn.access",
-    "hypercorn.error",
-    "hypercorn.access",
-    "daphne.server",
-    "django.channels.server",
-)
+_SERVERS = ("uvicorn.error", "uvicorn.access", "hypercorn.error", "hypercorn.access", "django.channels.server")
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")  # `{"` in base64url, a dot, and 32 octets
 
 TokenFault: TypeAlias = Literal["malformed", "forged", "expired"]
@@ -151,7 +144,8 @@ class _Hidden(logging.Filter):
         if isinstance(record.args, tuple):
             record.args = tuple(_cut(value) for value in record.args)
         elif isinstance(record.args, dict):
-            record.args = {name: _cut(value) for name, value in record.args.items()}
+            # In place: hypercorn's is a dict of a class of its own.
+            record.args.update({name: _cut(value) for name, value in record.args.items()})
         return True
 
 

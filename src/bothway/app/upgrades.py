@@ -82,7 +82,7 @@ class Upgrades:
             return ClosingReceiver(_TRY_AGAIN_LATER, "draining")
         verdict = self._verdict(request)
         if verdict is not None and verdict.match is None:
-            return _refused(verdict.reason, verdict)
+            return self._refused(verdict.reason, verdict)
         # A signature that was made without the query leaves it to anybody to write there what he likes.
         trusted = verdict is None or verdict.covers_query
         query = dict(parse_qsl(request.query, keep_blank_values=True)) if trusted else {}
@@ -91,13 +91,13 @@ class Upgrades:
     def _tokened(self, request: UpgradeRequest, route: AnswerRoute, text: str) -> Receiver:
         verdict = self._verdict(request, hide=text)
         if verdict is not None and verdict.match is None:
-            return _refused(verdict.reason, verdict)
+            return self._refused(verdict.reason, verdict)
         try:
             token = read(text, self._config.secret, time.time())
         except TokenError as error:
-            return _refused(f"its token is {error.fault}: {error}")
+            return self._refused(f"its token is {error.fault}: {error}")
         if token.route != route.path:
-            return _refused(f"its token is for {token.route}, and it came to {route.path}")
+            return self._refused(f"its token is for {token.route}, and it came to {route.path}")
         grant = Grant(
             route.handler,
             token.call_id,
@@ -118,7 +118,7 @@ class Upgrades:
             log.debug("a stream's signature is good", form=verdict.match.scheme_form, query_signed=verdict.covers_query)
         return verdict
 
-
-def _refused(why: str, verdict: Verdict | None = None) -> ClosingReceiver:
-    log.warning("a stream is refused", reason=why, tried=verdict.tried if verdict is not None else ())
-    return ClosingReceiver(CloseCode.POLICY, "policy")
+    def _refused(self, why: str, verdict: Verdict | None = None) -> ClosingReceiver:
+        self._calls.metrics.refused("stream").inc()
+        log.warning("a stream is refused", reason=why, tried=verdict.tried if verdict is not None else ())
+        return ClosingReceiver(CloseCode.POLICY, "policy")

@@ -139,6 +139,7 @@ class Web:
                 public_url=self._config.public_url,
             )
             if verdict.match is None:
+                self._metrics.refused("webhook").inc()
                 log.warning(
                     "a webhook is refused",
                     reason=verdict.reason,

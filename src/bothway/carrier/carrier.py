@@ -58,7 +58,7 @@ class Carrier:
     Args:
         account: The account that owns calls without an application of their own, and whose credentials legs and REST
             present; the first account of `config` if it has any.
-        config: Accounts, applications, numbers and limits.
+        config: Accounts, applications and numbers. Its limits do not count here: `profile` has those that do.
         profile: What the carrier does where sources disagree.
         host: Where to listen.
         port: Where to listen; 0 for a free port.

@@ -338,7 +338,6 @@ class LiveCall:
         self._node.ticker.leave(self.tick)
         if self._fetch is not None and self._fetch is not asyncio.current_task():
             self._fetch.cancel()
-        self._stop_prompt()
         ran_to_end = end.ran_to_end and not self._stream_failed
         self._report.ended(end.cause, end.detail, answered_at=self._core.answered_at, ran_to_end=ran_to_end)
         self._driver.close()

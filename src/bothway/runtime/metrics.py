@@ -24,6 +24,7 @@ __all__ = [
     "FETCH_KINDS",
     "FETCH_OUTCOMES",
     "METRICS",
+    "REFUSED",
     "STREAM_OUTCOMES",
     "TRACKS",
     "Metric",
@@ -50,6 +51,9 @@ FETCH_OUTCOMES = ("ok", "status", "invalid", "timeout", "unreachable", "refused"
 
 CALLBACK_OUTCOMES = ("delivered", "retried", "abandoned")
 """What became of one attempt at a callback, the last being the giving up."""
+
+REFUSED = ("webhook", "stream")
+"""What an app turned away: no good signature, no token of its own, or a second stream for a call."""
 
 BAD_MESSAGES = ("json", "schema", "unknown", "size", "audio", "state", "binary", "other")
 """What was wrong with a stream message: no JSON; JSON of a wrong shape; an event that does not exist; too large; audio
@@ -138,6 +142,12 @@ METRICS = (
         "Stream messages that broke the contract",
         (("reason", BAD_MESSAGES),),
     ),
+    Metric(
+        "counter",
+        "bothway_refused_total",
+        "Requests and streams that an app refused as not the carrier's",
+        (("kind", REFUSED),),
+    ),
     Metric("counter", "bothway_evidence_write_failures_total", "Writes of event logs and recordings that failed"),
     Metric(
         "counter",
@@ -200,6 +210,7 @@ class Metrics:
         self.http_fetch_seconds = _Bound(fetch_seconds, self._histogram(fetch_seconds.name))
         self.callbacks = _Bound(*self._counters("bothway_callbacks_total"))
         self.ws_bad_messages = _Bound(*self._counters("bothway_ws_bad_messages_total"))
+        self.refused = _Bound(*self._counters("bothway_refused_total"))
         self.evidence_write_failures = self._counter("bothway_evidence_write_failures_total")
         self.stream_audio_dropped_frames = self._counter("bothway_stream_audio_dropped_frames_total")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,7 +26,9 @@ __all__ = [
     "Settings",
     "add_options",
     "parse_address",
+    "parse_origin",
     "settings_of",
+    "shown",
 ]
 
 COMMANDS = frozenset({"carrier", "serve", "call", "demo", "dev"})
@@ -36,6 +39,7 @@ _DEFAULT_API_URL = "https://api.plivo.com/v1"
 
 _MAX_URL = 2048
 _MAX_WORKERS = 64
+_MAX_SHOWN = 200
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -70,6 +74,11 @@ def parse_address(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF and (is_bracketed or is_plain)):
         raise ValueError("host:port, [IPv6]:port or a port from 0 to 65535")
     return Address(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def shown(text: str) -> str:
+    """A value that is not allowed, for an error: in quotes, and without the user name and the password of a URL."""
+    return repr(re.sub(r"//[^/@]*@", "//***@", text[:_MAX_SHOWN]))
 
 
 @dataclass(frozen=True)
@@ -150,9 +159,13 @@ def _text(text: str) -> str:
     return text
 
 
-def _origin(text: str) -> str:
-    """An http(s) URL without query and fragment, and without a slash at its end."""
-    allowed = f"an http or https URL of at most {_MAX_URL} characters, without a query"
+def parse_origin(text: str) -> str:
+    """Read an http(s) URL without credentials, query and fragment; a slash at its end is dropped.
+
+    Raises:
+        ValueError: It is none; the message says what is allowed.
+    """
+    allowed = f"an http or https URL of at most {_MAX_URL} characters, without a query and without credentials"
     if any(character.isspace() for character in text):
         # The parser would quietly drop some of them.
         raise ValueError(allowed)
@@ -267,7 +280,7 @@ class Settings:
     public_url: str | None = field(
         default=None,
         metadata=_about(
-            _origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "serve"
+            parse_origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "serve"
         ),
     )
     workers: int = field(default=1, metadata=_about(_workers, "the number of processes to run", "serve"))
@@ -286,7 +299,7 @@ class Settings:
     )
     api_url: str = field(
         default=_DEFAULT_API_URL,
-        metadata=_about(_origin, "the base of the carrier's REST API that the app calls", "serve"),
+        metadata=_about(parse_origin, "the base of the carrier's REST API that the app calls", "serve"),
     )
     plivo_auth_id: str | None = field(
         default=None,
@@ -446,7 +459,7 @@ def _argument(one: Setting) -> Callable[[str], Any]:
         try:
             return one.parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be {error}") from None
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not allowed; it must be {error}") from None
 
     return parse
 
@@ -455,5 +468,5 @@ def _parsed(one: Setting, variable: str, text: str) -> Any:
     try:
         return one.parse(text)
     except ValueError as error:
-        shown = "set to what is not allowed" if one.is_secret else f"{text!r}"
-        raise UsageError(f"the environment variable {variable} is {shown}; it must be {error}") from None
+        told = "set to what is not allowed" if one.is_secret else shown(text)
+        raise UsageError(f"the environment variable {variable} is {told}; it must be {error}") from None
