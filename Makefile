@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	  echo "setting up: this Python lacks venv, installing python3-venv with apt"; \
 	  apt-get update -qq && apt-get install -y -qq python3-venv python3-pip && $(PYTHON) -m venv --clear $(VENV); }
 	@echo "setting up: installing bothway and its tools into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev,offline]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev,fast,offline]'
 	@touch $@
 
 demo: $(READY)

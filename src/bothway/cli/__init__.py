@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     coroutine: Coroutine[Any, Any, int] = parsed.run(parsed)
-    if sys.platform == "win32":
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # the extra `fast` is not installed: the standard library's loop does the same, a little slower
         return asyncio.run(coroutine)
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(coroutine)

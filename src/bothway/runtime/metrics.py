@@ -76,6 +76,7 @@ _REASON_OF = {
     "bad-base64": "audio",
     "bad-format": "audio",
     "odd-bytes": "audio",
+    "wav-header": "audio",
     "out-of-order": "state",
     "one-way": "state",
     "stray-played": "state",
