@@ -138,7 +138,7 @@ def python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
 
 
-def serve(port: int, log_level: str = "warning") -> list[str]:
+def serve(port: int, log_level: str = "error") -> list[str]:
     """The command that serves the apps of the benches at `port`. It says `ready` when it does."""
     return python(
         "bothway", "serve", "bench.apps:app", "--http", f"127.0.0.1:{port}", "--log-level", log_level,

@@ -29,13 +29,14 @@ class Inbox(Generic[_T]):
         dropped: Items dropped since somebody began to read; what nobody ever asked for is not missed.
     """
 
-    __slots__ = ("_closed", "_items", "_limit", "_on_overflow", "_read", "_waiter", "dropped")
+    __slots__ = ("_closed", "_future", "_items", "_limit", "_on_overflow", "_read", "_waiter", "dropped")
 
     def __init__(self, limit: int, on_overflow: Callable[[], None]) -> None:
         self.dropped = 0
         self._items: deque[_T] = deque()
         self._limit = limit
         self._on_overflow = on_overflow
+        self._future: Callable[[], asyncio.Future[None]] = asyncio.get_running_loop().create_future
         self._waiter: asyncio.Future[None] | None = None
         self._read = False
         self._closed = False
@@ -84,7 +85,7 @@ class Inbox(Generic[_T]):
                 raise UsageError(
                     "two loops read the same queue of a call at once, and each would miss what the other got"
                 )
-            self._waiter = waiter = asyncio.get_running_loop().create_future()
+            self._waiter = waiter = self._future()
             await waiter
         return items.popleft()
 

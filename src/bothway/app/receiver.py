@@ -139,12 +139,17 @@ class CallReceiver:
         """One message of the carrier's."""
         media = self._stream.receive_media(message)
         if media is not None:
-            self._received_media(media)
+            payload = media.payload
+            if len(payload) == self._frame_bytes and not self._tails:
+                self._frames += 1
+                self._inboxes.get(media.track, self._main).put(payload)
+            else:
+                self._recut(media)
             return
         self._stream.receive(message, self._now())
         for event in self._stream.events():
             if isinstance(event, Media):
-                self._received_media(event)
+                self._recut(event)
             else:
                 self._received_rare(event)
 
@@ -184,15 +189,6 @@ class CallReceiver:
         for counter, total, before in zip(counters, now, self._counted, strict=True):
             counter.inc(total - before)
         self._counted = now
-
-    def _received_media(self, media: Media) -> None:
-        self._frames += 1
-        payload = media.payload
-        inbox = self._inboxes.get(media.track, self._main)
-        if len(payload) == self._frame_bytes and not self._tails:
-            inbox.put(payload)
-        else:
-            self._recut(media, inbox)
 
     def _received_rare(self, event: FromCarrier | FromApp | Mistake) -> None:
         outgoing = self._outgoing
@@ -271,8 +267,10 @@ class CallReceiver:
                 log.warning("the handler has returned and something still plays: the stream is closed over it")
             self._close(CloseCode.NORMAL, "")
 
-    def _recut(self, media: Media, inbox: Inbox[bytes]) -> None:
+    def _recut(self, media: Media) -> None:
         """Put messages of another length than 20 ms into frames; the rest waits for the next message."""
+        self._frames += 1
+        inbox = self._inboxes.get(media.track, self._main)
         audio = self._tails.pop(media.track, b"") + media.payload
         size = self._frame_bytes
         whole = len(audio) - len(audio) % size
