@@ -162,11 +162,15 @@ def test_the_pure_packages_read_no_clock() -> None:
     fail_on(found, "a clock is read, or a random id made, in audio, wire or core")
 
 
+OPTIONAL = {("bothway.cli", "uvloop")}
+"""What a module can do without, and imports where it is installed: the extra `fast`."""
+
+
 def test_what_a_base_install_lacks_is_imported_by_providers_alone() -> None:
     found = [
         f"{module.at(line)}: {name} is not among the dependencies of the base install"
         for module, name, line in _undeclared()
-        if not module.name.startswith("bothway.speech.providers.")
+        if not module.name.startswith("bothway.speech.providers.") and (module.name, name) not in OPTIONAL
     ]
     fail_on(found, "imports that a base install may not have")
 

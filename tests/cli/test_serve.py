@@ -224,7 +224,7 @@ def test_what_is_not_there_is_named(target: str, said: str, here: Path) -> None:
         ("def f():\n    raise ValueError('what')\nf()\n", ["line 3, in <module>", "line 2, in f", "ValueError: what"]),
         ("def f(:\n", ["line 1", "SyntaxError: invalid syntax"]),
         ("import not_installed\n", ["line 1, in <module>", "No module named 'not_installed'"]),
-        ("from bothway import App\nApp(public_url='x')\n", ["line 2, in <module>", "public_url is written like"]),
+        ("from bothway import App\nApp(public_url='x')\n", ["line 2, in <module>", "it must be an http or https URL"]),
     ],
 )
 def test_a_module_that_breaks_is_shown_from_its_own_lines_on(
