@@ -489,8 +489,8 @@ def test_a_caller_whose_frames_come_in_bursts_is_not_cut_short_either() -> None:
     assert (media.caller_gaps, media.caller_overruns) == (0, 0)
 
 
-@pytest.mark.parametrize("stalled", [1, 2, 5, 9])
-def test_the_latency_that_a_stall_leaves_behind_goes_away_by_a_frame_every_two_seconds(stalled: int) -> None:
+@pytest.mark.parametrize("stalled", [1, 3, 4, 5, 9])
+def test_the_latency_that_a_stall_leaves_behind_goes_down_to_a_cushion_a_frame_every_two_seconds(stalled: int) -> None:
     media = joined()
     for number in range(3):
         media.receive_from_leg(frame(number))
@@ -506,10 +506,10 @@ def test_the_latency_that_a_stall_leaves_behind_goes_away_by_a_frame_every_two_s
         media.receive_from_leg(frame(sent_frames))
         sent_frames += 1
         run(media, 1)
-        assert media.caller_overruns == min(ticks // 100, stalled)
+        assert media.caller_overruns == min(ticks // 100, max(0, stalled - 3))
     heard = payloads(media)
     assert heard[:99] == [frame(number) for number in range(3, 102)]
-    assert heard[-1] == frame(sent_frames - 1), "the caller's last frame is heard at once, as before the stall"
+    assert heard[-1] == frame(sent_frames - 1 - min(stalled, 3)), "no more than the cushion is left of the stall"
     assert media.caller_gaps == stalled
 
 

@@ -38,8 +38,11 @@ __all__ = [
 LEG_QUEUE_FRAMES = 10
 """Frames of the caller that may wait for their tick: 200 ms, more than a leg on a working network runs ahead."""
 
+_CUSHION_FRAMES = 3
+"""Frames of the caller that may go on waiting: 60 ms that the next short stall needs. Speech is not cut for less."""
+
 _DEEP_TICKS = 100
-"""Ticks in a row, 2 s of them, at which a frame of the caller waited behind another: no jitter needs it any more."""
+"""Ticks in a row, 2 s of them, at which more than the cushion waited: no jitter needs it any more."""
 
 _PROMPT_SECONDS = 3600.0
 """Audio that a document may queue: its `Speak` and `Play` come one at a time and are bounded at their source."""
@@ -182,7 +185,7 @@ class Media:
         tap: Gets every frame, if set.
         caller_gaps: Ticks at which the leg had no frame of the caller, since its first.
         caller_overruns: Frames of the caller dropped because too many waited: more than `LEG_QUEUE_FRAMES` at a time,
-            or one more than was needed for 2 s. So the latency that a stall leaves behind goes away again.
+            or more than 60 ms for 2 s without a break. So the latency that a long stall leaves behind goes away.
         sounding_frames: Frames given to the leg that were not silence.
         app_ms: Audio that the app queued, in milliseconds.
     """
@@ -313,7 +316,7 @@ class Media:
         waiting = self._from_leg
         if waiting:
             from_caller = waiting.popleft()
-            if not waiting:
+            if len(waiting) <= _CUSHION_FRAMES:
                 self._deep_ticks = 0
             else:
                 self._deep_ticks += 1
