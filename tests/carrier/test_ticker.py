@@ -60,7 +60,8 @@ async def test_members_are_spread_over_four_phases_and_each_is_ticked_once_a_fra
 
 
 async def test_after_a_stall_each_member_is_called_once_and_takes_two_frames_at_a_time() -> None:
-    ticker = Ticker()
+    lateness: list[float] = []
+    ticker = Ticker(lateness.append)
     members = [Member(ticker) for _ in range(5)]
     await asyncio.sleep(0.05)
     before = [len(member.ticks) for member in members]
@@ -69,9 +70,8 @@ async def test_after_a_stall_each_member_is_called_once_and_takes_two_frames_at_
     await asyncio.sleep(0)
     assert [len(member.ticks) for member in members] == [count + 1 for count in before]
     assert {member.frames[-1] for member in members} == {2}
-    assert ticker.lateness > 0.05
-    assert ticker.take_worst() > 0.05
-    assert ticker.take_worst() == 0.0
+    assert lateness[-1] > 0.05
+    assert lateness[-1] == max(lateness)
     await asyncio.sleep(0.25)
     ticker.close()
     for member in members:
@@ -114,7 +114,8 @@ async def test_leaving_during_a_tick() -> None:
 
 
 async def test_joining_during_a_tick_does_not_make_time_run_faster() -> None:
-    ticker = Ticker()
+    lateness: list[float] = []
+    ticker = Ticker(lateness.append)
     late: list[Member] = []
 
     def joins(now: float) -> None:
@@ -127,7 +128,7 @@ async def test_joining_during_a_tick_does_not_make_time_run_faster() -> None:
     (member,) = late
     assert 9 <= len(member.ticks) <= 11
     assert sum(member.frames) <= 11
-    assert member.clock.slips == 0 or ticker.worst_lateness > 0.01
+    assert member.clock.slips == 0 or max(lateness) > 0.01
     assert all(now >= member.first for now in member.ticks)
 
 
@@ -154,7 +155,8 @@ async def test_a_member_that_fails_is_taken_off_and_the_others_go_on(caplog: pyt
 
 
 async def test_it_sleeps_while_it_has_no_members() -> None:
-    ticker = Ticker()
+    lateness: list[float] = []
+    ticker = Ticker(lateness.append)
     first = Member(ticker)
     await asyncio.sleep(0.03)
     ticker.leave(first.tick)
@@ -164,4 +166,4 @@ async def test_it_sleeps_while_it_has_no_members() -> None:
     await asyncio.sleep(0.05)
     ticker.close()
     assert again.ticks
-    assert again.clock.slips == 0 or ticker.worst_lateness > 0.01
+    assert again.clock.slips == 0 or max(lateness) > 0.01

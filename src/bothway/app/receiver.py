@@ -172,7 +172,8 @@ class CallReceiver:
         if self._call_id is not None:
             self.count()
             self._calls.metrics.streams("dropped" if code == CloseCode.DIED else "ended").inc()
-            log.info("stream ended", call=self._call_id, code=code, reason=self._ended.reason)
+            lost = self._stream.lost
+            log.info("stream ended", call=self._call_id, code=code, reason=self._ended.reason, lost_frames=lost)
         if self._task is not None and not self._task.done():
             self._timer = self._loop.call_later(AFTER_THE_CALL, self._overdue)
 

@@ -33,10 +33,6 @@ class Ticker:
 
     Args:
         on_wake: Told at every wake-up how late it was, in seconds.
-
-    Attributes:
-        lateness: How late the last wake-up was, in seconds.
-        worst_lateness: How late the latest was, since `take_worst`.
     """
 
     def __init__(self, on_wake: Callable[[float], None] | None = None) -> None:
@@ -47,8 +43,6 @@ class Ticker:
         self._step = 0  # the next to be done
         self._timer: asyncio.TimerHandle | None = None
         self._waking = False
-        self.lateness = 0.0
-        self.worst_lateness = 0.0
 
     def __len__(self) -> int:
         """How many members there are."""
@@ -82,11 +76,6 @@ class Ticker:
             self._timer.cancel()
             self._timer = None
 
-    def take_worst(self) -> float:
-        """The worst lateness since the last call, in seconds."""
-        worst, self.worst_lateness = self.worst_lateness, 0.0
-        return worst
-
     def _arm(self) -> None:
         self._timer = self._loop.call_at(self._start + self._step * STEP_SECONDS, self._wake)
 
@@ -94,10 +83,8 @@ class Ticker:
         self._timer = None
         due = self._start + self._step * STEP_SECONDS
         now = max(self._loop.time(), due)  # a timer may fire early by the clock's resolution
-        self.lateness = now - due
-        self.worst_lateness = max(self.worst_lateness, self.lateness)
         if self._on_wake is not None:
-            self._on_wake(self.lateness)
+            self._on_wake(now - due)
         last = max(self._step, int((now - self._start) / STEP_SECONDS))
         first = max(self._step, last - PHASES + 1)
         self._step = last + 1  # from here on: who joins during a tick is ticked from the next step on
