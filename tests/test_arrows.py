@@ -20,7 +20,7 @@ BELOW = {
     "": {"app", "errors", "version"},
     "__main__": {"cli"},
     "cli": {"", "testing", "console", "campaigns", "agents", "carrier", "app"},
-    "testing": {"carrier", "app"},
+    "testing": {"console", "carrier", "app"},
     "console": {"carrier", "app", "campaigns"},
     "campaigns": {"agents", "app"},
     "agents": {"app", "speech"},

@@ -38,7 +38,7 @@ class LiveCalls:
         self.draining = False
         self.metrics = metrics
         self._tasks = Tasks()
-        self._streams: set[LiveStream] = set()
+        self._streams: dict[LiveStream, None] = {}  # in the order in which they are told to leave
         self._by_call: dict[str, LiveStream] = {}
         self._change: asyncio.Event | None = None
 
@@ -48,7 +48,7 @@ class LiveCalls:
 
     def opened(self, stream: LiveStream) -> None:
         """A socket is open; which call it is for comes later."""
-        self._streams.add(stream)
+        self._streams[stream] = None
 
     def claim(self, call_id: str, stream: LiveStream) -> bool:
         """The call is this stream's from now on; False if another stream has it."""
@@ -58,7 +58,7 @@ class LiveCalls:
 
     def closed(self, call_id: str | None, stream: LiveStream) -> None:
         """The socket is closed, and the call it had is free."""
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         if call_id is not None and self._by_call.get(call_id) is stream:
             del self._by_call[call_id]
             self.metrics.streams_active.set(len(self._by_call))

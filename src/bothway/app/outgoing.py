@@ -100,7 +100,7 @@ class Outgoing:
         self._grace = ACK_GRACE
         self._told_late = False
         self._room: asyncio.Future[None] | None = None
-        self._scopes: set[asyncio.Timeout] = set()
+        self._scopes: dict[asyncio.Timeout, None] = {}
         self._tail_timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
 
@@ -339,19 +339,20 @@ class Outgoing:
         scope = asyncio.timeout(None)
         try:
             async with scope:
-                self._scopes.add(scope)
+                self._scopes[scope] = None
                 try:
                     yield
                 finally:
-                    self._scopes.discard(scope)
+                    self._scopes.pop(scope, None)
         except TimeoutError:
             if not scope.expired():
                 raise
 
     def _stop_plays(self) -> None:
         self._clears += 1
-        while self._scopes:
-            self._scopes.pop().reschedule(self._now())
+        scopes, self._scopes = self._scopes, {}
+        for scope in scopes:
+            scope.reschedule(self._now())
 
     def _wake(self) -> None:
         if self._room is not None and not self._room.done():

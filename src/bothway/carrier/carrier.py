@@ -25,7 +25,9 @@ from bothway.carrier.writer import Writer
 from bothway.core.execution import cause
 from bothway.core.profile import DOCUMENTED, Profile
 from bothway.errors import UsageError
-from bothway.runtime.duplex import Receiver, Refusal, UpgradeRequest
+from bothway.runtime.asgi import ASGIApp
+from bothway.runtime.duplex import Connect, Receiver, Refusal, UpgradeRequest
+from bothway.runtime.duplex_picows import connect
 from bothway.runtime.health import Health
 from bothway.runtime.http import HttpClient, HttpRequester
 from bothway.runtime.logs import redact
@@ -60,15 +62,19 @@ class Carrier:
             present; the first account of `config` if it has any.
         config: Accounts, applications and numbers. Its limits do not count here: `profile` has those that do.
         profile: What the carrier does where sources disagree.
-        host: Where to listen.
+        host: Where to listen; None listens nowhere, and leaves it to others to serve `api`.
         port: Where to listen; 0 for a free port.
         data: The folder for evidence; None keeps none on disk.
         record_audio: Whether calls are recorded into it.
         allow_private: Whether documents, callbacks and streams may be in private networks, this machine's included.
         voice: Says `<Speak>`; the offline voice of this machine by default.
         http: Fetches documents and calls callbacks; an `HttpClient` by default.
+        connect: Opens streams; over sockets by default.
         tls: Serves HTTPS and WSS.
         seed: Makes ids and nonces the same in every run; for tests only.
+
+    Attributes:
+        api: The HTTP API, an ASGI application.
     """
 
     def __init__(
@@ -77,13 +83,14 @@ class Carrier:
         account: Account | None = None,
         config: Config | None = None,
         profile: Profile = DOCUMENTED,
-        host: str = "127.0.0.1",
+        host: str | None = "127.0.0.1",
         port: int = 0,
         data: Path | None = None,
         record_audio: bool = False,
         allow_private: bool = False,
         voice: TextToSpeech | None = None,
         http: HttpRequester | None = None,
+        connect: Connect = connect,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
     ) -> None:
@@ -97,6 +104,7 @@ class Carrier:
         self._allow_private = allow_private
         self._voice = voice
         self._http = http
+        self._connect = connect
         self._own_http: HttpClient | None = None
         self._ids = Ids(seed)
         self._node: Node | None = None
@@ -108,17 +116,28 @@ class Carrier:
         self._all_gone.set()
         for known in (self.account, *self.config.accounts):
             redact(known.auth_token)
-        self._server = Server(HttpApi(self), self._accept, host=host, port=port, ssl=tls)
+        self.api: ASGIApp = HttpApi(self)
+        self._server = Server(self.api, self._accept, host=host, port=port, ssl=tls) if host is not None else None
 
     @property
     def url(self) -> str:
-        """Where the carrier's HTTP API is, once it has started."""
+        """Where the carrier's HTTP API is, once it has started.
+
+        Raises:
+            UsageError: It listens nowhere.
+        """
+        if self._server is None:
+            raise UsageError("this carrier has no URL: it was made with host=None, and listens nowhere")
         return self._server.url
 
     @property
     def leg_url(self) -> str:
-        """Where WebSocket legs connect, once it has started."""
-        return "ws" + self._server.url.removeprefix("http") + LEG_PATH
+        """Where WebSocket legs connect, once it has started.
+
+        Raises:
+            UsageError: It listens nowhere.
+        """
+        return "ws" + self.url.removeprefix("http") + LEG_PATH
 
     @property
     def calls(self) -> dict[str, LiveCall]:
@@ -157,11 +176,13 @@ class Carrier:
             folder=self._data,
             record_audio=self._record_audio,
             allow_private=self._allow_private,
+            connect=self._connect,
         )
         try:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
-            await self._server.start()
+            if self._server is not None:
+                await self._server.start()
         except BaseException:
             await self._release(self._node)
             raise
@@ -194,7 +215,8 @@ class Carrier:
         for call in list(self._calls.values()):
             call.hangup(cause(5010, "Plivo"), "the carrier was stopped")
         await self._wait_for_calls(10.0)
-        await self._server.stop(grace=0.5)
+        if self._server is not None:
+            await self._server.stop(grace=0.5)
         await self._release(self._node)
 
     async def _release(self, node: Node) -> None:

@@ -12,7 +12,7 @@ from bothway.carrier.script import Play, Script
 from bothway.errors import UsageError
 from bothway.speech.protocols import TextToSpeech
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "spoken"]
 
 
 async def prepare(script: Script, fmt: AudioFormat, voice: TextToSpeech | None = None) -> dict[str, bytes]:
@@ -37,7 +37,7 @@ async def prepare(script: Script, fmt: AudioFormat, voice: TextToSpeech | None =
         elif voice is None:
             raise UsageError(f"the script needs a voice to {words}")
         else:
-            clips[words.clip] = await _speak(voice, words.text, fmt)
+            clips[words.clip] = await spoken(voice, words.text, fmt)
     return clips
 
 
@@ -46,7 +46,13 @@ def _read(path: str, fmt: AudioFormat) -> bytes:
     return convert(audio, source, fmt)
 
 
-async def _speak(voice: TextToSpeech, text: str, fmt: AudioFormat) -> bytes:
+async def spoken(voice: TextToSpeech, text: str, fmt: AudioFormat) -> bytes:
+    """All of a text's audio, in `fmt`.
+
+    Raises:
+        UsageError: The text cannot be said.
+        ProviderError: The voice failed.
+    """
     chunks = bytearray()
     async with aclosing(voice.synthesize(text)) as spoken:
         async for chunk in spoken:

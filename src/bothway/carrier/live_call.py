@@ -85,6 +85,12 @@ class LiveCall:
         application: What is to happen on the call.
         account: Whose call it is.
         call_id: Its UUID.
+
+    Attributes:
+        leg: The caller.
+        call_id: Its UUID.
+        account: Whose call it is.
+        accounted: Set when the call is over and all about it is done: callbacks delivered or given up, files closed.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class LiveCall:
         self.leg = leg
         self.call_id = call_id
         self.account = account
+        self.accounted = asyncio.Event()
         born = self._loop.time()
         self._epoch = time.time() - born
         self._facts = CallFacts(
@@ -351,6 +358,7 @@ class LiveCall:
             await self._report.close()
         finally:
             self._owner.call_ended(self)
+            self.accounted.set()
 
     def _forget_stream(self, client: StreamClient, text: str, *, failed: bool) -> None:
         self._streams.pop(client.index, None)

@@ -14,6 +14,8 @@ from bothway.carrier.ticker import Ticker
 from bothway.carrier.writer import Writer
 from bothway.core.profile import Profile
 from bothway.errors import PeerError
+from bothway.runtime.duplex import Connect
+from bothway.runtime.duplex_picows import connect
 from bothway.runtime.http import FetchError, FetchReason, HttpRequester, is_public
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.tasks import Tasks
@@ -81,6 +83,7 @@ class Node:
         folder: Where evidence goes; None keeps none.
         record_audio: Whether calls are recorded.
         allow_private: Whether streams may go to private networks.
+        connect: Opens streams.
         price_per_minute: Of a call, for `BillRate` and `TotalCost`.
     """
 
@@ -97,6 +100,7 @@ class Node:
     folder: Path | None = None
     record_audio: bool = False
     allow_private: bool = False
+    connect: Connect = connect
     price_per_minute: Decimal = Decimal("0.0085")
 
     def check_address(self, ip: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from bothway.audio.format import FRAME_MS, AudioFormat
 from bothway.audio.level import START_MS, STOP_MS, THRESHOLD_DBFS, SpeechGate, rms_dbfs
@@ -19,7 +19,7 @@ from bothway.carrier.script import HangUp, Hear, Interrupt, Play, Press, Say, Sc
 from bothway.errors import UsageError
 from bothway.wire.leg import Ended
 
-__all__ = ["CallResult", "CallerEvent", "EventKind", "Outcome", "ScriptedCaller", "Turn"]
+__all__ = ["CallResult", "CallerEvent", "EventKind", "FrameCaller", "Outcome", "ScriptedCaller", "Turn"]
 
 EventKind: TypeAlias = Literal[
     "said", "interrupted", "pressed", "heard_speech", "heard_silence", "heard_digits", "timed_out", "hung_up", "ended"
@@ -89,6 +89,35 @@ class CallResult:
     def ok(self) -> bool:
         """Whether the script succeeded and the call ran to its end."""
         return self.outcome.ok and self.ended is not None and self.ended.ran_to_end
+
+
+class FrameCaller(Protocol):
+    """A caller that is asked once for every 20 ms of its call, and has no other clock."""
+
+    @property
+    def format(self) -> AudioFormat:
+        """The leg's format, of every frame in and out."""
+        ...
+
+    @property
+    def heard_ms(self) -> int:
+        """How much of the call it has heard, in milliseconds."""
+        ...
+
+    def hear(self, frame: bytes) -> Turn:
+        """Hear the next 20 ms; gives what it does in them."""
+        ...
+
+    def hear_digits(self, digits: str) -> None:
+        """The app pressed these keys towards it."""
+
+    def call_ended(self) -> Outcome:
+        """The call is over; gives how it went."""
+        ...
+
+    def events(self) -> list[CallerEvent]:
+        """What happened since the last call of this."""
+        ...
 
 
 class ScriptedCaller:

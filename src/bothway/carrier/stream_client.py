@@ -12,7 +12,7 @@ from bothway.carrier.node import Node, PrivateAddressError
 from bothway.core.stream import CarrierStream, State
 from bothway.errors import PeerError, UsageError
 from bothway.runtime.duplex import CloseCode, Duplex
-from bothway.runtime.duplex_picows import UpgradeRefusedError, connect
+from bothway.runtime.duplex_picows import UpgradeRefusedError
 from bothway.wire.signature import upgrade_signature_header
 from bothway.wire.verbs import Stream
 
@@ -208,7 +208,7 @@ class StreamClient:
             ("X-Plivo-Signature-Ma-V3", signature),
             ("X-Plivo-Signature-V3-Nonce", nonce),
         )
-        await connect(
+        await self._node.connect(
             self.verb.url,
             self,
             headers=headers,

@@ -29,7 +29,7 @@ OnFailure: TypeAlias = Callable[[BaseException], None]
 
 
 class Ticker:
-    """Ticks its members until they leave. It wakes only while it has members.
+    """Ticks its members until they leave. It wakes only for steps that have members.
 
     Args:
         on_wake: Told at every wake-up how late it was, in seconds.
@@ -40,7 +40,8 @@ class Ticker:
         self._loop = asyncio.get_running_loop()
         self._phases: list[dict[Tick, OnFailure]] = [{} for _ in range(PHASES)]
         self._start = self._loop.time()
-        self._step = 0  # the next to be done
+        self._step = 0  # those before are done
+        self._armed = 0  # the step that the timer is for
         self._timer: asyncio.TimerHandle | None = None
         self._waking = False
 
@@ -55,12 +56,13 @@ class Ticker:
             tick: Called with the time at which it is due, or later if the ticker is late.
             on_failure: Called if `tick` raises; the member has left by then.
         """
-        if self._timer is None and not self._waking:
-            self._step = int((self._loop.time() - self._start) / STEP_SECONDS) + 1
-            self._arm()
+        if not self._waking:
+            self._step = max(self._step, int((self._loop.time() - self._start) / STEP_SECONDS) + 1)
         phase = min(range(PHASES), key=lambda index: (len(self._phases[index]), (index - self._step) % PHASES))
         self._phases[phase][tick] = on_failure
         first = self._step + (phase - self._step) % PHASES
+        if not self._waking and (self._timer is None or first < self._armed):
+            self._arm(first)
         return self._start + first * STEP_SECONDS
 
     def leave(self, tick: Tick) -> None:
@@ -76,25 +78,30 @@ class Ticker:
             self._timer.cancel()
             self._timer = None
 
-    def _arm(self) -> None:
-        self._timer = self._loop.call_at(self._start + self._step * STEP_SECONDS, self._wake)
+    def _arm(self, step: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = step
+        self._timer = self._loop.call_at(self._start + step * STEP_SECONDS, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        due = self._start + self._step * STEP_SECONDS
+        due = self._start + self._armed * STEP_SECONDS
         now = max(self._loop.time(), due)  # a timer may fire early by the clock's resolution
         if self._on_wake is not None:
             self._on_wake(now - due)
-        last = max(self._step, int((now - self._start) / STEP_SECONDS))
-        first = max(self._step, last - PHASES + 1)
+        last = max(self._armed, int((now - self._start) / STEP_SECONDS))
+        first = max(self._armed, last - PHASES + 1)
         self._step = last + 1  # from here on: who joins during a tick is ticked from the next step on
         self._waking = True
         # However late: each phase once, the longest-waiting first.
         for step in range(first, last + 1):
             self._tick_phase(self._phases[step % PHASES], now)
         self._waking = False
-        if any(self._phases):
-            self._arm()
+        for step in range(self._step, self._step + PHASES):
+            if self._phases[step % PHASES]:
+                self._arm(step)
+                break
 
     def _tick_phase(self, phase: dict[Tick, OnFailure], now: float) -> None:
         for tick, on_failure in list(phase.items()):

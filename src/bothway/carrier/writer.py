@@ -39,15 +39,18 @@ class Writer:
 
     async def drained(self) -> None:
         """Wait until every job submitted so far has run."""
-        done = asyncio.Event()
-        # The queue may be full: a thread waits for room in it, and not the loop.
-        await asyncio.to_thread(self._jobs.put, (lambda: self._tell(done.set), lambda _: None))
-        await done.wait()
+        # The queue may be full, and the disk slow: a thread waits for both, and not the loop.
+        await asyncio.to_thread(self._drain)
 
     async def close(self) -> None:
         """Run what was submitted, and end the thread."""
         await asyncio.to_thread(self._jobs.put, None)
         await asyncio.to_thread(self._thread.join)
+
+    def _drain(self) -> None:
+        done = threading.Event()
+        self._jobs.put((done.set, lambda _: None))
+        done.wait()
 
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:

@@ -94,7 +94,7 @@ class CallEvidence:
     """What is known of one call.
 
     Attributes:
-        folder: Where it was read.
+        folder: Where it was read; None for what was never written.
         records: The log, in the order in which it was written.
         call_id: The call's UUID, or the folder's name if the log does not tell.
         rate: Samples a second of the recording; None without one.
@@ -104,7 +104,7 @@ class CallEvidence:
         remarks: What is damaged or missing, as sentences.
     """
 
-    folder: Path
+    folder: Path | None
     records: tuple[LogRecord, ...]
     call_id: str
     rate: int | None
@@ -125,7 +125,7 @@ class CallEvidence:
     @property
     def recording(self) -> Path | None:
         """The path of the recording, if there is one."""
-        return self.folder / RECORDING_NAME if self.samples is not None else None
+        return self.folder / RECORDING_NAME if self.folder is not None and self.samples is not None else None
 
     @property
     def recorded_ms(self) -> float:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,7 @@ __all__ = [
     "Clear",
     "Latencies",
     "Line",
+    "Teller",
     "Turn",
     "clock",
     "duration",
@@ -42,7 +44,10 @@ _BARS = "▁▂▃▄▅▆▇█"
 _QUIET = "·"
 _LOUDEST_DBFS = -6.0  # shown as a full bar; the quietest bar is the level from which a frame is loud
 
-_COLOURS: dict[Speaker, str] = {"caller": "36", "app": "32", "carrier": "2"}
+Teller: TypeAlias = Speaker | Literal["test"]
+"""Whose doing a line tells of: a test has expectations."""
+
+_COLOURS: dict[Teller, str] = {"caller": "36", "app": "32", "carrier": "2", "test": "1"}
 _TROUBLE_COLOUR = "31"
 
 
@@ -190,14 +195,14 @@ class Line:
             from when it came in.
         end_ms: When it was over; `start_ms` if it took no time.
         who: Whose doing it was.
-        kind: The event's name in the log, or `speech` for an utterance.
+        kind: The event's name in the log, `speech` for an utterance, or `mark` for the place that one should look at.
         text: What happened, in words and without control characters; not fit for HTML as it is.
         trouble: Whether it is something that should not be.
     """
 
     start_ms: float
     end_ms: float
-    who: Speaker
+    who: Teller
     kind: str
     text: str
     trouble: bool = False
@@ -418,16 +423,19 @@ def waits(found: Latencies) -> list[tuple[str, str]]:
     return rows
 
 
-def render(evidence: CallEvidence, *, width: int = 100, colour: bool = False) -> str:
+def render(
+    evidence: CallEvidence, *, width: int = 100, colour: bool = False, more: Sequence[Line] = ()
+) -> str:
     """The call as text: who called whom, a strip of who was sounding when, the timeline, and the latencies.
 
     Args:
         evidence: The call.
         width: Columns; at least 72 are used.
         colour: Whether to colour it, with ANSI escapes.
+        more: Lines for the timeline that are not in the evidence.
     """
     width = max(width, _LEAST_WIDTH)
-    blocks = [_heading(evidence, width), _strip(evidence, width, colour), _table(evidence, width, colour)]
+    blocks = [_heading(evidence, width), _strip(evidence, width, colour), _table([*lines(evidence), *more], width, colour)]
     return "\n\n".join("\n".join(block) for block in [*blocks, _summary(evidence, width)] if block) + "\n"
 
 
@@ -467,13 +475,14 @@ def _strip(evidence: CallEvidence, width: int, colour: bool) -> list[str]:
     return rows
 
 
-def _table(evidence: CallEvidence, width: int, colour: bool) -> list[str]:
+def _table(told: Sequence[Line], width: int, colour: bool) -> list[str]:
     table = []
-    for line in lines(evidence):
+    for line in sorted(told, key=lambda line: (line.start_ms, line.kind == "mark")):
         first, *more = textwrap.wrap(line.text, width - 21) or [""]
         text = [_paint(part, _TROUBLE_COLOUR, colour and line.trouble) for part in (first, *more)]
         who = _paint(f"{line.who:<9}", _COLOURS[line.who], colour)
-        table.append(f"{clock(line.start_ms):>10}  {who}{text[0]}")
+        mark = "▶" if line.kind == "mark" else " "
+        table.append(f"{mark}{clock(line.start_ms):>9}  {who}{text[0]}")
         table += [" " * 21 + part for part in text[1:]]
     return table
 

@@ -14,7 +14,7 @@ The contract, which both keep:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
@@ -28,6 +28,7 @@ __all__ = [
     "PING_INTERVAL",
     "Accept",
     "CloseCode",
+    "Connect",
     "Duplex",
     "Receiver",
     "Refusal",
@@ -104,6 +105,23 @@ class Receiver(Protocol):
 
     def closed(self, code: int, reason: str) -> None:
         """It is over. `code` is that of the first Close frame, or 1006 when there was none."""
+
+
+class Connect(Protocol):
+    """Whatever opens a WebSocket: `duplex_picows.connect`, or a transport in memory."""
+
+    async def __call__(
+        self,
+        url: str,
+        receiver: Receiver,
+        *,
+        headers: Iterable[tuple[str, str]],
+        timeout: float,  # noqa: ASYNC109 - it bounds the whole of the handshake
+        check_address: Callable[[str], None] | None,
+        send_buffer: int | None,
+    ) -> Duplex:
+        """See `duplex_picows.connect`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Tasks:
 
     def __init__(self, on_error: OnError | None = None) -> None:
         self._on_error = on_error
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}  # in the order in which they are cancelled
         self._closed = False
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Tasks:
             coro.close()
             raise UsageError(f"task {name} was spawned after its owner had closed")
         task = asyncio.create_task(coro, name=name)
-        self._running.add(task)
+        self._running[task] = None
         task.add_done_callback(self._done)
         return task
 
@@ -58,7 +58,8 @@ class Tasks:
             deadline: Seconds to wait. A task that has not obeyed by then is logged as an error and left behind.
         """
         self._closed = True
-        leaving = self._running - {asyncio.current_task()}
+        own = asyncio.current_task()
+        leaving = [task for task in self._running if task is not own]
         for task in leaving:
             task.cancel()
         if not leaving:
@@ -69,7 +70,7 @@ class Tasks:
             logger.error("tasks still run %.1f s after they were cancelled: %s", deadline, names)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if task.cancelled():
             return
         error = task.exception()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bothway.audio.format import AudioFormat
 from bothway.carrier.leg import LegSink
-from bothway.carrier.scripted_caller import CallResult, ScriptedCaller, Turn
+from bothway.carrier.scripted_caller import CallResult, FrameCaller, Turn
 from bothway.errors import UsageError
 from bothway.wire.hangup import HangupCause
 from bothway.wire.leg import Ended
@@ -16,7 +16,7 @@ __all__ = ["ScriptedLeg"]
 
 
 class ScriptedLeg:
-    """A `Leg` whose party is a `ScriptedCaller`.
+    """A `Leg` whose party is a `FrameCaller`, such as a `ScriptedCaller`.
 
     What the caller does in answer to a frame reaches the call with the loop's next round: after the tick that sent the
     frame, and before the next one, as over a very fast network.
@@ -29,7 +29,7 @@ class ScriptedLeg:
 
     def __init__(
         self,
-        caller: ScriptedCaller,
+        caller: FrameCaller,
         *,
         tap: Callable[[bytes, bytes], None] | None = None,
         on_log: Callable[[Mapping[str, object]], None] | None = None,

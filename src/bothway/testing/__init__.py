@@ -1,0 +1,1 @@
+"""Phone conversations, tested like functions."""

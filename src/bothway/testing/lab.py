@@ -1,0 +1,304 @@
+"""A carrier for tests: calls to an app of yours, in virtual time or on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+from bothway.carrier.carrier import Carrier
+from bothway.carrier.config import Account, Application
+from bothway.carrier.legs.scripted import ScriptedLeg
+from bothway.carrier.live_call import LiveCall
+from bothway.core.profile import DOCUMENTED, Profile
+from bothway.errors import UsageError
+from bothway.runtime import duplex_picows
+from bothway.runtime.asgi import ASGIApp
+from bothway.runtime.duplex import Duplex, Receiver
+from bothway.runtime.http import HttpClient
+from bothway.runtime.tasks import Tasks
+from bothway.speech.protocols import TextToSpeech
+from bothway.speech.voices import ToneVoice
+from bothway.testing.asgi_server import serve
+from bothway.testing.asgi_websocket import AppSockets, connect_app
+from bothway.testing.blocking import guarded
+from bothway.testing.caller import Caller
+from bothway.testing.exchanges import RecordedApi, RecordedHttp, RestRequest, Webhook
+from bothway.testing.expectation import Expectation
+from bothway.testing.network import MemoryNetwork
+from bothway.testing.story import tell
+from bothway.testing.virtual_loop import VirtualLoop
+from bothway.wire.leg import LEG_FORMATS, LegFormat
+
+__all__ = ["AUTH_ID", "AUTH_TOKEN", "LabCarrier", "Level"]
+
+AUTH_ID = "MABOTHWAYBOTHWAYTEST"
+"""The auth id of the account that calls belong to, unless `PLIVO_AUTH_ID` names another."""
+
+AUTH_TOKEN = "a-token-for-tests-alone"  # noqa: S105 - it opens nothing
+"""The token that signs, unless `PLIVO_AUTH_TOKEN` is another."""
+
+_API = "https://api.plivo.com"
+"""In virtual time the carrier's REST API is where the official SDKs look for it."""
+
+_ANSWER_SECONDS = 90.0  # a carrier gives up a document much sooner
+
+Level: TypeAlias = Literal["messages", "bytes"]
+"""What a stream is made of in virtual time: whole messages straight into the ASGI application, which is fast; or bytes
+through a WebSocket server and a network that can cut, delay and split them."""
+
+
+class LabCarrier:
+    """A carrier, the apps that it calls, and all that is between them, in one process. Use it with `async with`.
+
+    On a `VirtualLoop` everything is in memory and calls take no time. On any other loop there are real sockets on the
+    loopback, and calls take as long as they do.
+
+    Args:
+        profile: What the carrier does where sources disagree.
+        account: Whose calls they are; by default of `PLIVO_AUTH_ID` and `PLIVO_AUTH_TOKEN`, or a made-up one.
+        level: Of streams in virtual time.
+        seed: Makes the ids and nonces.
+        voice: Says what callers and documents say; a `ToneVoice` by default, which callers understand.
+        keep_audio: Whether calls are kept as heard, for their timelines.
+
+    Attributes:
+        account: Whose calls they are.
+        calls: Every call that was placed, in order.
+        sockets: The streams that are whole messages, live and over.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: Profile = DOCUMENTED,
+        account: Account | None = None,
+        level: Level = "messages",
+        seed: int = 0,
+        voice: TextToSpeech | None = None,
+        keep_audio: bool = True,
+    ) -> None:
+        self.account = account or Account(
+            os.environ.get("PLIVO_AUTH_ID") or AUTH_ID, os.environ.get("PLIVO_AUTH_TOKEN") or AUTH_TOKEN
+        )
+        self.calls: list[Caller] = []
+        self.sockets = AppSockets()
+        self._profile = profile
+        self._level = level
+        self._seed = seed
+        self._voice = voice or ToneVoice(rate=8000)
+        self._keep_audio = keep_audio
+        self._by_id: dict[str, Caller] = {}
+        self._origins: dict[str, ASGIApp] = {}
+        self._stack = AsyncExitStack()
+        self._servers = AsyncExitStack()
+        self._tasks = Tasks()
+        self._network: MemoryNetwork | None = None
+        self._carrier: Carrier
+        self._api_url = ""
+
+    @property
+    def virtual(self) -> bool:
+        """Whether time is virtual and the network in memory."""
+        return self._network is not None
+
+    @property
+    def network(self) -> MemoryNetwork:
+        """The network in memory: its links can be cut, stalled and delayed.
+
+        Raises:
+            UsageError: There is none, since the sockets are real.
+        """
+        if self._network is None:
+            raise UsageError("this test runs on real sockets: there is no network in memory whose links could be cut")
+        return self._network
+
+    @property
+    def api_url(self) -> str:
+        """The base of the carrier's REST API, such as `https://api.plivo.com/v1`."""
+        return self._api_url
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            if isinstance(loop, VirtualLoop):
+                self._network = loop.network
+                stack.enter_context(guarded(loop, find=self._find))
+            # Left from the bottom up: the carrier hears of every end before the apps are gone.
+            await stack.enter_async_context(self._servers)
+            stack.push_async_callback(self.sockets.close)
+            http = HttpClient(allow_private=True)
+            stack.push_async_callback(http.close)
+            self._carrier = Carrier(
+                account=self.account,
+                profile=self._profile,
+                host=None,
+                allow_private=True,
+                voice=self._voice,
+                http=RecordedHttp(http, self._requested),
+                connect=self._connect if self.virtual else duplex_picows.connect,
+                seed=self._seed,
+            )
+            await self._carrier.start()
+            stack.push_async_callback(self._tasks.close, 5.0)
+            stack.push_async_callback(self._carrier.stop)
+            api = RecordedApi(self._carrier.api, self._asked)
+            origin = await self._serve(api, _API)
+            self._api_url = origin + "/v1"
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def serve(self, app: ASGIApp, origin: str | None = None) -> str:
+        """Serve an app, from its lifespan's start-up to its shut-down at the end of the test.
+
+        Args:
+            app: Any ASGI application.
+            origin: Where it is to be found in virtual time, such as `https://voice.example.com`, which is what an app
+                with a public URL of its own needs; by default `https://app.test`, then `https://app2.test` and so on.
+                On real sockets it is always `http://127.0.0.1` and some port.
+
+        Returns:
+            The origin.
+
+        Raises:
+            UsageError: It is no origin or taken, or the app's start-up failed.
+        """
+        known = next((known for known, served in self._origins.items() if served is app), None)
+        if known is not None and (origin in (None, known) or not self.virtual):
+            return known
+        place = len(self._origins)  # the REST API is one of them
+        return await self._serve(app, origin or f"https://app{place if place > 1 else ''}.test")
+
+    async def call(
+        self,
+        app: ASGIApp,
+        answer: str = "/answer",
+        *,
+        method: str = "POST",
+        hangup: str | None = None,
+        fallback: str | None = None,
+        from_: str = "+14155550100",
+        to: str = "+14155550199",
+        headers: Mapping[str, str] | None = None,
+        leg: LegFormat = "pcmu",
+        time_limit: int = 14_400,
+    ) -> Caller:
+        """Call an app, and wait until the call is answered, or over.
+
+        Args:
+            app: Any ASGI application; it is served if it is not yet.
+            answer: The answer URL, or its path in the app. A URL says where the app is served.
+            method: How it is fetched, `POST` or `GET`.
+            hangup: The hang-up URL or its path, if the end shall be told.
+            fallback: The fallback answer URL or its path.
+            from_: Who calls.
+            to: Who is called.
+            headers: The `X-PH-…` headers that the call comes with.
+            leg: The format of the caller's line.
+            time_limit: Seconds after which the carrier ends the call.
+
+        Raises:
+            UsageError: The app cannot be served, or the carrier takes no calls.
+        """
+        parts = urlsplit(answer)
+        origin = await self.serve(app, f"{parts.scheme}://{parts.netloc}" if parts.netloc else None)
+        application = Application(
+            name="test",
+            answer_url=urljoin(origin, parts._replace(scheme="", netloc="").geturl()),
+            answer_method=method,
+            hangup_url=urljoin(origin, hangup) if hangup is not None else None,
+            fallback_url=urljoin(origin, fallback) if fallback is not None else None,
+            time_limit=time_limit,
+        )
+        caller = Caller(LEG_FORMATS[leg], self._voice, keep_audio=self._keep_audio)
+        self.calls.append(caller)
+        live = self._carrier.place(
+            ScriptedLeg(caller.telephone, on_log=caller.log),
+            from_=from_,
+            to=to,
+            application=application,
+            sip_headers=headers,
+        )
+        self._by_id[live.call_id] = caller
+        self._tasks.spawn(_accounted(live, caller), f"end of {live.call_id}")
+        await Expectation(
+            caller,
+            "the call to be answered",
+            lambda: True if caller.answered or caller.ended is not None else None,
+            on_line=False,
+        ).within(_ANSWER_SECONDS)
+        return caller
+
+    def stories(self) -> list[str]:
+        """The timeline of every call so far."""
+        return [tell(caller) for caller in self.calls]
+
+    async def _serve(self, app: ASGIApp, origin: str) -> str:
+        parts = urlsplit(origin)
+        secure = parts.scheme == "https"
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+            raise UsageError(f"an app is served at an origin such as https://app.test, not at {origin!r}")
+        if origin in self._origins:
+            raise UsageError(f"another app is served at {origin} already")
+        if self.virtual:
+            server = serve(app, parts.hostname, parts.port or (443 if secure else 80), tls=secure)
+        else:
+            server = serve(app, "127.0.0.1", 0)
+        found = await self._servers.enter_async_context(server)
+        self._origins[found] = app
+        return found
+
+    def _find(self, url: str) -> ASGIApp | None:
+        """The app that is served at the origin of a URL, whose scheme may be that of WebSockets."""
+        parts = urlsplit(url)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        port = parts.port if parts.port != {"http": 80, "https": 443}.get(scheme) else None
+        return self._origins.get(f"{scheme}://{parts.hostname}" + (f":{port}" if port else ""))
+
+    async def _connect(
+        self,
+        url: str,
+        receiver: Receiver,
+        *,
+        headers: Iterable[tuple[str, str]],
+        timeout: float,  # noqa: ASYNC109 - it bounds the whole of the handshake
+        check_address: Callable[[str], None] | None,
+        send_buffer: int | None,
+    ) -> Duplex:
+        """Open a stream in memory; see `bothway.runtime.duplex.Connect`."""
+        app = self._find(url)
+        if app is not None and self._level == "messages":
+            return await connect_app(app, url, receiver, headers=headers, timeout=timeout, owner=self.sockets)
+        parts = urlsplit(url)
+        if parts.scheme == "wss":  # in memory, TLS is taken as agreed on
+            headers = (("Host", parts.netloc), *headers)
+            url = parts._replace(scheme="ws", netloc=f"{parts.hostname}:{parts.port or 443}").geturl()
+        return await duplex_picows.connect(
+            url, receiver, headers=headers, timeout=timeout, check_address=check_address, send_buffer=send_buffer
+        )
+
+    def _requested(self, call_id: str, webhook: Webhook) -> None:
+        caller = self._by_id.get(call_id)
+        if caller is not None:
+            caller.webhooks.append(webhook)
+            caller.happened()
+
+    def _asked(self, call_id: str, request: RestRequest) -> None:
+        caller = self._by_id.get(call_id)
+        if caller is not None:
+            caller.rest.append(request)
+            caller.happened()
+
+
+async def _accounted(live: LiveCall, caller: Caller) -> None:
+    await live.accounted.wait()
+    caller.closed()
