@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import frame_gaps, resample, stream_cost
+from bench import frame_gaps, resample, stream_cost, virtual_time
 from bench.machine import BenchError
 
-BENCHES = {"stream_cost": stream_cost.main, "frame_gaps": frame_gaps.main, "resample": resample.main}
+BENCHES = {
+    "stream_cost": stream_cost.main,
+    "frame_gaps": frame_gaps.main,
+    "resample": resample.main,
+    "virtual_time": virtual_time.main,
+}
 
 
 def main() -> int:

@@ -162,8 +162,16 @@ def test_the_pure_packages_read_no_clock() -> None:
     fail_on(found, "a clock is read, or a random id made, in audio, wire or core")
 
 
-OPTIONAL = {("bothway.cli", "uvloop")}
-"""What a module can do without, and imports where it is installed: the extra `fast`."""
+OPTIONAL = {
+    ("bothway.cli", "uvloop"),
+    ("bothway.testing.pytest_plugin", "pytest"),
+    ("bothway.testing.requests_adapter", "requests"),
+    ("bothway.testing.requests_adapter", "urllib3"),
+    ("bothway.testing.seams", "anyio"),
+    ("bothway.testing.wall", "time_machine"),
+}
+"""What a module can do without, and imports where it is installed: of the extras `fast` and `test`, and what the apps
+under test bring along."""
 
 
 def test_what_a_base_install_lacks_is_imported_by_providers_alone() -> None:

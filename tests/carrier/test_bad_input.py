@@ -16,6 +16,8 @@ from bothway.carrier import stream_client, webhook_client
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.runtime.http import HttpClient
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from bothway.carrier.live_call import LiveCall
 from bothway.core.profile import LIVE
 from bothway.wire.webhooks import parse_hangup
 
+pytestmark = pytest.mark.virtual_time
+
 LOUD = b"\x11" * 160
 
 

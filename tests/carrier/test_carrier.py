@@ -21,6 +21,8 @@ from bothway.core.profile import DOCUMENTED, Limits
 from bothway.errors import UsageError
 from bothway.wire.leg import LEG_PATH
 
+pytestmark = pytest.mark.virtual_time
+
 OTHER = Account("MABBBBBBBBBBBBBBBBBB", "another-token")
 
 

@@ -17,6 +17,8 @@ from tests.carrier.world import ACCOUNT, World, until, world
 from bothway.carrier.config import Account, Config
 from bothway.carrier.http_api import HttpApi
 
+pytestmark = pytest.mark.virtual_time
+
 OTHER = Account("MABBBBBBBBBBBBBBBBBB", "another-token")
 
 

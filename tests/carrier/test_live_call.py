@@ -17,6 +17,8 @@ from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
 from bothway.wire.hangup import HangupCause
 
+pytestmark = pytest.mark.virtual_time
+
 LOUD = b"\x11" * 160
 QUIET = MULAW_8K.silent_frame
 
@@ -116,7 +118,7 @@ async def test_a_one_way_stream_of_what_the_caller_hears(tmp_path: Path) -> None
 
     async with world(tmp_path, app, voice=ToneVoice(rate=8000)) as w:
         document = w.stream(
-            bidirectional="false", audioTrack="outbound", keepCallAlive="false", after="<Speak>Hello there</Speak>"
+            bidirectional="false", audioTrack="outbound", keepCallAlive="false", after="<Speak>Hello-there</Speak>"
         )
         caller = await w.call(document, caller=Caller(says=LOUD))
         (socket,) = w.streams.sockets

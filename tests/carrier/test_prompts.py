@@ -16,6 +16,8 @@ from bothway.errors import ProviderError
 from bothway.speech import voices
 from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
 
+pytestmark = pytest.mark.virtual_time
+
 
 def loud(frames: list[bytes], audio_format: AudioFormat) -> int:
     return sum(rms_dbfs(to_l16(frame, audio_format.encoding)) > -40 for frame in frames)

@@ -18,6 +18,8 @@ from bothway.carrier import stream_client as module
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.wire.signature import verify
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import pytest
 from bothway.carrier.ticker import PHASES, STEP_SECONDS, Ticker
 from bothway.core.playout import FRAME_SECONDS, FrameClock
 
+pytestmark = pytest.mark.virtual_time
+
 _MS = 0.001
 
 

@@ -16,6 +16,8 @@ from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.errors import PeerError
 from bothway.wire.signature import verify
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Book:
     """A call's log, as far as this client writes it."""

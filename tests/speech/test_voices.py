@@ -13,6 +13,7 @@ from bothway.audio.format import L16_8K, L16_16K
 from bothway.errors import UsageError
 from bothway.speech import voices
 from bothway.speech.providers.espeak import EspeakVoice
+from bothway.speech.tone_reader import ToneReader
 from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice, offline_voice
 
 
@@ -42,7 +43,7 @@ async def test_without_it_tones_stand_in_and_one_line_says_what_to_install(
     assert structlog.contextvars.get_contextvars() == {}
 
 
-@given(text=st.text(max_size=40), rate=st.sampled_from([8000, 16000]))
+@given(text=st.text(max_size=40), rate=st.sampled_from([8000, 16000, 24000]))
 async def test_tones_last_as_long_as_the_text(text: str, rate: int) -> None:
     voice = ToneVoice(rate=rate)
     chunks = await said(voice, text)
@@ -50,12 +51,12 @@ async def test_tones_last_as_long_as_the_text(text: str, rate: int) -> None:
     assert all(chunk and len(chunk) % 2 == 0 for chunk in chunks)
 
 
-async def test_two_tones_take_turns() -> None:
-    first, second, third, last = await said(ToneVoice(), "thirteen chrs")
-    assert first == third
-    assert first != second
-    assert len(last) < len(first)
-    assert second.startswith(last)
+@pytest.mark.parametrize("rate", [8000, 16000, 24000])
+async def test_tones_carry_the_words_and_come_word_by_word(rate: int) -> None:
+    voice = ToneVoice(rate=rate)
+    hello, gap, you = await said(voice, "Hello, you")
+    assert gap == bytes(len(gap))
+    assert [word.text for word in ToneReader(voice.format).feed(hello + gap + you)] == ["Hello,", "you"]
 
 
 def test_what_cannot_be_said_is_refused() -> None:

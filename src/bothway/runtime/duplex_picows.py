@@ -17,9 +17,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
 
 import aiofastnet
 from picows import (
@@ -35,7 +33,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from bothway.errors import PeerError, UsageError
+from bothway.errors import PeerError
 from bothway.runtime.duplex import (
     CLOSE_DEADLINE,
     MAX_MESSAGE,
@@ -45,6 +43,7 @@ from bothway.runtime.duplex import (
     check_close,
     over_limit,
 )
+from bothway.runtime.websocket_url import Target, checked_headers, parse_url
 
 __all__ = [
     "ConnectTimeoutError",
@@ -412,24 +411,6 @@ class UpgradeRefusedError(PeerError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where a URL leads. Its path may hold a secret and stays out of every message."""
-
-    secure: bool
-    host: str
-    port: int
-    resource: str
-
-    @property
-    def netloc(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{'wss' if self.secure else 'ws'}://{self.netloc}"
-
-
 async def connect(
     url: str,
     receiver: Receiver,
@@ -463,9 +444,9 @@ async def connect(
         UnreachableError, ConnectTimeoutError, TlsError, UpgradeRefusedError: What went wrong at the other end.
             All are PeerErrors.
     """
-    target = _parse_url(url)
+    target = parse_url(url)
     duplex = PicowsDuplex(receiver, max_message=max_message, ping_interval=ping_interval)
-    upgrade = (target.netloc, target.resource, _checked_headers(headers))
+    upgrade = (target.netloc, target.resource, checked_headers(headers))
 
     def listener(request: WSUpgradeRequest, response: WSUpgradeResponse) -> PicowsDuplex:
         if "sec-websocket-extensions" in response.headers or "sec-websocket-protocol" in response.headers:
@@ -483,39 +464,13 @@ async def connect(
     return duplex
 
 
-def _parse_url(url: str) -> _Target:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise UsageError("a WebSocket URL does not parse") from None
-    if parts.scheme not in ("ws", "wss") or not host:
-        raise UsageError(f"a WebSocket URL starts with ws:// or wss:// and a host, not with {parts.scheme}://")
-    if parts.username is not None or parts.fragment:
-        raise UsageError("a WebSocket URL holds no credentials and no fragment: send credentials in a header")
-    if not host.isascii():
-        host = host.encode("idna").decode()
-    secure = parts.scheme == "wss"
-    safe = "!$%&'()*+,/:;=?@[]~"
-    resource = quote(parts.path or "/", safe=safe) + (f"?{quote(parts.query, safe=safe)}" if parts.query else "")
-    return _Target(secure, host, port or (443 if secure else 80), resource)
-
-
-def _checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    checked = list(headers)
-    for name, value in checked:
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-            raise UsageError(f"header {name!r} cannot be sent: its name or its value has characters that HTTP forbids")
-    return checked
-
-
 @functools.cache
 def _system_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
 async def _connect_socket(
-    target: _Target, patience: float, check_address: Callable[[str], None] | None, send_buffer: int | None
+    target: Target, patience: float, check_address: Callable[[str], None] | None, send_buffer: int | None
 ) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
@@ -551,7 +506,7 @@ async def _connect_socket(
 
 
 async def _shake_hands(
-    protocol: PicowsProtocol, sock: socket.socket, context: ssl.SSLContext | None, target: _Target
+    protocol: PicowsProtocol, sock: socket.socket, context: ssl.SSLContext | None, target: Target
 ) -> None:
     loop = asyncio.get_running_loop()
     if context is not None:

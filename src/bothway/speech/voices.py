@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from importlib.util import find_spec
 
 from bothway.audio.format import AudioFormat, Encoding
-from bothway.audio.tones import tone
+from bothway.audio.word_tones import CHARACTER_MS, encode_pieces
 from bothway.errors import UsageError
 from bothway.runtime.logs import get_logger
 from bothway.speech.protocols import TextToSpeech
@@ -14,12 +14,8 @@ from bothway.speech.providers.espeak import MAX_TEXT, EspeakVoice
 
 __all__ = ["TONE_MS_PER_CHARACTER", "ToneVoice", "offline_voice"]
 
-TONE_MS_PER_CHARACTER = 60
+TONE_MS_PER_CHARACTER = CHARACTER_MS
 """How long `ToneVoice` sounds for each character, in milliseconds: about the pace of speech (175 words a minute)."""
-
-_PITCHES_HZ = (440.0, 587.0)
-_BEEP_MS = 240
-_LEVEL_DBFS = -20.0
 
 _log = get_logger(__name__)
 
@@ -42,23 +38,23 @@ def offline_voice(*, rate: int = 16000) -> TextToSpeech:
 
 
 class ToneVoice:
-    """A stand-in for a voice: two tones in turn, as long as saying the text would take.
+    """A stand-in for a voice: tones that carry the words of the text, as long as saying them would take.
 
-    So a call keeps its timing, and a listener hears that something was said. A text of n characters lasts exactly
-    `n * TONE_MS_PER_CHARACTER` milliseconds, in beeps of 240 ms of which the last may be cut short.
+    So a call keeps its timing, a listener hears that something was said, and a machine reads which words were heard:
+    `bothway.speech.tone_reader.ToneReader` is the other half. A text of n characters lasts exactly
+    `n * TONE_MS_PER_CHARACTER` milliseconds; its whitespace is silence (`bothway.audio.word_tones` has the details).
 
     Args:
-        rate: Samples a second of the L16 that it gives: 8000 or 16000.
+        rate: Samples a second of the L16 that it gives: 8000, 16000 or 24000.
 
     Raises:
         UsageError: Another rate.
     """
 
     def __init__(self, *, rate: int = 16000) -> None:
-        if rate not in (8000, 16000):
-            raise UsageError(f"the offline voice speaks at 8000 or 16000 samples a second, not at {rate}")
+        if rate not in (8000, 16000, 24000):
+            raise UsageError(f"the voice of tones speaks at 8000, 16000 or 24000 samples a second, not at {rate}")
         self._format = AudioFormat(Encoding.L16, rate)
-        self._beeps = [tone(pitch, _BEEP_MS, rate, _LEVEL_DBFS) for pitch in _PITCHES_HZ]
 
     @property
     def format(self) -> AudioFormat:
@@ -66,23 +62,18 @@ class ToneVoice:
         return self._format
 
     def synthesize(self, text: str, *, voice: str = "WOMAN", language: str = "en-US") -> AsyncGenerator[bytes]:
-        """The tones for `text`, a beep at a time; voices and languages all sound alike.
+        """The tones for `text`, a word at a time; voices and languages all sound alike, and SSML is said as it stands.
 
         Raises:
             UsageError: More than `MAX_TEXT` characters.
         """
         if len(text) > MAX_TEXT:
             raise UsageError(f"a text of {len(text)} characters is too long to say: {MAX_TEXT} are the most")
-        return self._tones(len(text) * TONE_MS_PER_CHARACTER)
+        return self._tones(text)
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _tones(self, ms: int) -> AsyncGenerator[bytes]:
-        left = self._format.bytes_for(ms)
-        turn = 0
-        while left:
-            beep = self._beeps[turn % len(self._beeps)][:left]
-            left -= len(beep)
-            turn += 1
-            yield beep
+    async def _tones(self, text: str) -> AsyncGenerator[bytes]:
+        for piece in encode_pieces(text, self._format.rate):
+            yield piece

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 from urllib.parse import urljoin, urlsplit
@@ -25,7 +26,7 @@ from bothway.speech.protocols import TextToSpeech
 from bothway.speech.voices import ToneVoice
 from bothway.testing.asgi_server import serve
 from bothway.testing.asgi_websocket import AppSockets, connect_app
-from bothway.testing.blocking import guarded
+from bothway.testing.blocking import Guard, guarded
 from bothway.testing.caller import Caller
 from bothway.testing.exchanges import RecordedApi, RecordedHttp, RestRequest, Webhook
 from bothway.testing.expectation import Expectation
@@ -96,6 +97,8 @@ class LabCarrier:
         self._origins: dict[str, ASGIApp] = {}
         self._stack = AsyncExitStack()
         self._servers = AsyncExitStack()
+        self._serving = asyncio.Lock()
+        self._guard: Guard | None = None
         self._tasks = Tasks()
         self._network: MemoryNetwork | None = None
         self._carrier: Carrier
@@ -127,7 +130,7 @@ class LabCarrier:
         async with AsyncExitStack() as stack:
             if isinstance(loop, VirtualLoop):
                 self._network = loop.network
-                stack.enter_context(guarded(loop, find=self._find))
+                self._guard = stack.enter_context(guarded(loop, find=self._find))
             # Left from the bottom up: the carrier hears of every end before the apps are gone.
             await stack.enter_async_context(self._servers)
             stack.push_async_callback(self.sockets.close)
@@ -156,6 +159,8 @@ class LabCarrier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        if error is None and self._guard is not None and self._guard.first_error is not None:
+            raise self._guard.first_error  # the app may have caught it
 
     async def serve(self, app: ASGIApp, origin: str | None = None) -> str:
         """Serve an app, from its lifespan's start-up to its shut-down at the end of the test.
@@ -172,11 +177,12 @@ class LabCarrier:
         Raises:
             UsageError: It is no origin or taken, or the app's start-up failed.
         """
-        known = next((known for known, served in self._origins.items() if served is app), None)
-        if known is not None and (origin in (None, known) or not self.virtual):
-            return known
-        place = len(self._origins)  # the REST API is one of them
-        return await self._serve(app, origin or f"https://app{place if place > 1 else ''}.test")
+        async with self._serving:  # calls that are placed at once may be the first of their app
+            known = next((known for known, served in self._origins.items() if served is app), None)
+            if known is not None and (origin in (None, known) or not self.virtual):
+                return known
+            place = len(self._origins)  # the REST API is one of them
+            return await self._serve(app, origin or f"https://app{place if place > 1 else ''}.test")
 
     async def call(
         self,
@@ -222,7 +228,7 @@ class LabCarrier:
         caller = Caller(LEG_FORMATS[leg], self._voice, keep_audio=self._keep_audio)
         self.calls.append(caller)
         live = self._carrier.place(
-            ScriptedLeg(caller.telephone, on_log=caller.log),
+            ScriptedLeg(caller.telephone, on_log=caller.trace.log),
             from_=from_,
             to=to,
             application=application,
@@ -231,7 +237,7 @@ class LabCarrier:
         self._by_id[live.call_id] = caller
         self._tasks.spawn(_accounted(live, caller), f"end of {live.call_id}")
         await Expectation(
-            caller,
+            caller.trace,
             "the call to be answered",
             lambda: True if caller.answered or caller.ended is not None else None,
             on_line=False,
@@ -275,30 +281,23 @@ class LabCarrier:
         send_buffer: int | None,
     ) -> Duplex:
         """Open a stream in memory; see `bothway.runtime.duplex.Connect`."""
-        app = self._find(url)
-        if app is not None and self._level == "messages":
-            return await connect_app(app, url, receiver, headers=headers, timeout=timeout, owner=self.sockets)
-        parts = urlsplit(url)
-        if parts.scheme == "wss":  # in memory, TLS is taken as agreed on
-            headers = (("Host", parts.netloc), *headers)
-            url = parts._replace(scheme="ws", netloc=f"{parts.hostname}:{parts.port or 443}").geturl()
-        return await duplex_picows.connect(
+        app = self._find(url) if self._level == "messages" else None
+        opened = duplex_picows.connect if app is None else partial(connect_app, app, owner=self.sockets)
+        return await opened(
             url, receiver, headers=headers, timeout=timeout, check_address=check_address, send_buffer=send_buffer
         )
 
     def _requested(self, call_id: str, webhook: Webhook) -> None:
         caller = self._by_id.get(call_id)
         if caller is not None:
-            caller.webhooks.append(webhook)
-            caller.happened()
+            caller.trace.called_back(webhook)
 
     def _asked(self, call_id: str, request: RestRequest) -> None:
         caller = self._by_id.get(call_id)
         if caller is not None:
-            caller.rest.append(request)
-            caller.happened()
+            caller.trace.asked(request)
 
 
 async def _accounted(live: LiveCall, caller: Caller) -> None:
     await live.accounted.wait()
-    caller.closed()
+    caller.trace.close()

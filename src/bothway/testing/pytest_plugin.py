@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from bothway.testing.lab import LabCarrier
 
-__all__ = ["carrier"]
+__all__ = ["carrier", "pytest_configure", "pytest_pyfunc_call", "pytest_runtest_makereport"]
 
 _STORIES = pytest.StashKey[list[str]]()
 
@@ -60,8 +60,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     if not inspect.ismethod(function) and pyfuncitem.instance is not None:
         function = function.__get__(pyfuncitem.instance)
-    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    lab = pyfuncitem.funcargs["carrier"] if takes_carrier else None
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    lab: Any = pyfuncitem.funcargs["carrier"] if takes_carrier else None
     real = pyfuncitem.get_closest_marker("real_sockets") is not None
     with asyncio.Runner(loop_factory=None if real else _virtual_loop) as runner:
         runner.run(_play(pyfuncitem, lab, function, arguments))
@@ -74,7 +74,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
     if report.failed and report.when == "call":
-        for number, story in enumerate(item.stash.get(_STORIES, []), 1):
+        stories: list[str] | None = item.stash.get(_STORIES, None)
+        for number, story in enumerate(stories or [], 1):
             report.sections.append((f"timeline of call {number}", story))
 
 
@@ -103,7 +104,10 @@ async def _play(
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("BOTHWAY_API_URL", lab.api_url)  # on real sockets, only known by now
                 await function(**arguments)
-        except BaseException:
+        except BaseException as error:
             # Before the carrier hangs up: the timeline ends where the test failed.
+            for caller in lab.calls:
+                if not caller.trace.marks:
+                    caller.trace.mark(f"here the test failed: {type(error).__name__}")
             item.stash[_STORIES] = lab.stories()
             raise

@@ -8,6 +8,7 @@ from bothway.carrier.evidence import interleaved
 from bothway.console.evidence import CallEvidence
 from bothway.console.timeline import Line, render
 from bothway.testing.caller import Caller
+from bothway.testing.transcript import stretches, text_of
 
 __all__ = ["evidence_of", "tell"]
 
@@ -40,5 +41,10 @@ def tell(caller: Caller, *, width: int = 100, colour: bool = False) -> str:
         width: Columns; at least 72 are used.
         colour: Whether to colour it, with ANSI escapes.
     """
-    marks = [Line(mark.ms, mark.ms, "test", "mark", mark.text, trouble=True) for mark in caller.marks]
-    return render(evidence_of(caller), width=width, colour=colour, more=[*caller.lines(), *marks])
+    marks = [Line(mark.ms, mark.ms, "test", "mark", mark.text, trouble=True) for mark in caller.trace.marks]
+    understood = [
+        Line(words[0].start_ms, words[-1].end_ms, "app", "understood", f"is heard to say “{text_of(words)}”")
+        for words in stretches(caller.heard)
+    ]
+    more = [*caller.spoken, *understood, *marks]
+    return render(evidence_of(caller), width=width, colour=colour, more=more)

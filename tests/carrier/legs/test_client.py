@@ -30,6 +30,8 @@ from bothway.runtime.server import Server
 from bothway.wire.hangup import HangupCause
 from bothway.wire.leg import Dial, Ended
 
+pytestmark = pytest.mark.virtual_time
+
 QUIET = MULAW_8K.silent_frame
 LOUD = from_l16(tone(440, 20, 8000), MULAW_8K.encoding)
 WORDS = b"\x01" * 160 + b"\x02" * 160

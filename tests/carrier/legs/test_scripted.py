@@ -14,6 +14,8 @@ from bothway.errors import UsageError
 from bothway.wire.hangup import HangupCause
 from bothway.wire.leg import Ended
 
+pytestmark = pytest.mark.virtual_time
+
 QUIET = MULAW_8K.silent_frame
 WORDS = b"\x01" * 160 + b"\x02" * 160
 

@@ -1,0 +1,265 @@
+"""Any ASGI application, served: in a memory network, or on real sockets by the same code.
+
+uvicorn's protocol classes do the work, so an application sees what it will see in production. uvicorn's `Server` is
+left out: it takes over the process's signals and main loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any, Literal, TypeAlias
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.server import ServerState
+
+from bothway.errors import UsageError
+from bothway.runtime.asgi import ASGIApp, Message, Receive, Scope, Send
+from bothway.testing.network import NetworkLoop
+
+__all__ = ["Lifespan", "WebSocketLibrary", "serve"]
+
+logger = logging.getLogger(__name__)
+
+WebSocketLibrary: TypeAlias = Literal["websockets-sansio", "wsproto", "none"]
+"""What speaks WebSocket for uvicorn, by uvicorn's names."""
+
+_DEADLINE = 5.0
+_PORTS = {"http": 80, "https": 443}
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    app: ASGIApp,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: bool | ssl.SSLContext = False,
+    lifespan: bool = True,
+    deadline: float = _DEADLINE,
+    websockets: WebSocketLibrary | None = None,
+    errors: list[Exception] | None = None,
+) -> AsyncIterator[str]:
+    """Serve an ASGI application for as long as the block runs, then close its connections and await its requests.
+
+    Gives the origin, `http://host:port` or `https://host:port`, without a port that is the scheme's own. WebSockets are
+    there too, with `ws` for `http`.
+
+    Args:
+        app: The application.
+        host: A name of the network on a `NetworkLoop`; on other loops something of this machine.
+        port: 0 for the next free one.
+        tls: Whether it is https. Off a `NetworkLoop` this is the context with the certificate.
+        lifespan: Whether the application is told of startup and shutdown.
+        deadline: Seconds for its startup, for its shutdown, and for requests in flight at the end, which are then
+            cancelled.
+        websockets: What speaks WebSocket; by default the first that is installed. Never with compression.
+        errors: Where to keep what the application raises, in order. uvicorn logs it and answers 500 besides.
+
+    Raises:
+        UsageError: The application failed to start or to shut down, TLS lacks its certificate, or the address cannot
+            be listened at.
+    """
+    library = websockets or _installed_library()
+    watched = _Watched(app, [] if errors is None else errors, library)
+    config = Config(
+        watched,
+        interface="asgi3",
+        ws=library,
+        lifespan="off",
+        log_config=None,
+        ws_per_message_deflate=False,
+    )
+    config.load()
+    state = ServerState()
+    cycle = Lifespan(app, deadline=deadline) if lifespan else None
+    application_state: dict[str, Any] = {}
+    if cycle is not None:
+        await cycle.startup()
+        application_state = cycle.state
+    protocol: Any = config.http_protocol_class
+    try:
+        listener = await _listen(
+            lambda: protocol(config=config, server_state=state, app_state=application_state), host, port, tls
+        )
+        try:
+            yield _origin(host, listener.sockets[0].getsockname()[1], bool(tls))
+        finally:
+            await _stop(listener, state, watched.running, deadline)
+    finally:
+        if cycle is not None:
+            await cycle.shutdown()
+
+
+def _installed_library() -> WebSocketLibrary:
+    if importlib.util.find_spec("websockets") is not None:
+        return "websockets-sansio"
+    return "wsproto" if importlib.util.find_spec("wsproto") is not None else "none"
+
+
+async def _listen(factory: Any, host: str, port: int, tls: bool | ssl.SSLContext) -> Any:
+    loop = asyncio.get_running_loop()
+    if tls is True:
+        if not isinstance(loop, NetworkLoop):
+            raise UsageError("TLS on a real socket needs a certificate: give an ssl.SSLContext that has one")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # nothing looks into it: TLS is taken as done there
+    try:
+        return await loop.create_server(factory, host, port, ssl=tls or None)
+    except OSError as error:
+        raise UsageError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+
+
+def _origin(host: str, port: int, is_tls: bool) -> str:
+    scheme = "https" if is_tls else "http"
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _PORTS[scheme] else f"{scheme}://{name}:{port}"
+
+
+async def _stop(listener: Any, state: ServerState, running: dict[asyncio.Task[None], None], deadline: float) -> None:
+    listener.close()
+    for connection in _connections(state):
+        if not connection.transport.is_closing():
+            connection.shutdown()
+    if running:
+        await asyncio.wait(list(running), timeout=deadline)
+    for task in list(running):
+        task.cancel()
+    if running:
+        await asyncio.wait(list(running), timeout=deadline)
+    try:
+        async with asyncio.timeout(deadline):
+            await listener.wait_closed()
+    except TimeoutError:
+        logger.warning("a client did not read to the end what it was sent; its connection is dropped")
+    for connection in _connections(state):
+        connection.transport.abort()
+    # One step, in which those are told that they are lost.
+    await asyncio.sleep(0)
+
+
+def _connections(state: ServerState) -> list[Any]:
+    """The open connections, in an order that is the same in every run: uvicorn keeps them in a set."""
+    return sorted(state.connections, key=lambda connection: connection.client or ("", 0))
+
+
+class _Watched:
+    """An application whose exceptions are kept, and whose requests in flight are known in order."""
+
+    def __init__(self, app: ASGIApp, errors: list[Exception], library: WebSocketLibrary) -> None:
+        self.running: dict[asyncio.Task[None], None] = {}
+        self._app = app
+        self._errors = errors
+        self._library = library
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task: Any = asyncio.current_task()
+        self.running[task] = None
+        try:
+            if self._library == "none":
+                _check_upgrade(scope)
+            await self._app(scope, receive, send)
+        except ClientDisconnected:
+            raise  # the application sent to a client that had left, which is no fault of anybody
+        except Exception as error:
+            self._errors.append(error)
+            raise
+        finally:
+            del self.running[task]
+
+
+def _check_upgrade(scope: Scope) -> None:
+    if any(name == b"upgrade" and value.lower() == b"websocket" for name, value in scope["headers"]):
+        raise UsageError("a WebSocket was asked for, and nothing is installed that speaks it here: install websockets")
+
+
+# --- lifespan -----------------------------------------------------------------------------------------------------
+
+
+class Lifespan:
+    """The startup and shutdown of an ASGI application (asgi.readthedocs.io, Lifespan Protocol 2.0).
+
+    An application that does not know of it, and raises or returns, is fine: the specification says to go on.
+
+    Args:
+        app: The application.
+        deadline: Seconds for either.
+
+    Attributes:
+        state: What the application keeps here at startup, every request gets a copy of.
+        error: What the application raised, if it did.
+    """
+
+    def __init__(self, app: ASGIApp, *, deadline: float = _DEADLINE) -> None:
+        self.state: dict[str, Any] = {}
+        self.error: Exception | None = None
+        self._app = app
+        self._deadline = deadline
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
+        self._answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Start the application.
+
+        Raises:
+            UsageError: It failed, or was not done in time.
+        """
+        if self._task is not None:
+            raise UsageError("an application is started once")
+        self._task = asyncio.create_task(self._run(), name="lifespan")
+        try:
+            await self._ask(self._task, "startup")
+        except BaseException:
+            await self._cancel(self._task)
+            raise
+
+    async def shutdown(self) -> None:
+        """Stop the application. Nothing happens if it was not started, or is not there any more.
+
+        Raises:
+            UsageError: It failed, or was not done in time.
+        """
+        task = self._task
+        if task is None or task.done():
+            return
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            await self._ask(task, "shutdown")
+            await asyncio.wait([task], timeout=self._deadline)
+        finally:
+            await self._cancel(task)
+
+    async def _ask(self, task: asyncio.Task[None], phase: str) -> None:
+        self._inbox.put_nowait({"type": f"lifespan.{phase}"})
+        awaited: list[asyncio.Future[Any]] = [task, self._answer]
+        await asyncio.wait(awaited, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
+        if self._answer.done():
+            answer = self._answer.result()
+            if answer["type"] == f"lifespan.{phase}.failed":
+                raise UsageError(
+                    f"the application failed at its {phase}: {answer.get('message') or 'it gave no reason'}"
+                )
+        elif not task.done():
+            raise UsageError(f"the application was not done with its {phase} within {self._deadline:g} s")
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=self._deadline)
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        try:
+            await self._app(scope, self._inbox.get, self._send)
+        except Exception as error:  # noqa: BLE001 - the task's edge; and it may mean that there is no lifespan
+            self.error = error
+
+    async def _send(self, message: Message) -> None:
+        if self._answer.done():
+            raise UsageError(f"{message['type']} was sent, and nothing had been asked")
+        self._answer.set_result(message)

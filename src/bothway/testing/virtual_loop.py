@@ -1,0 +1,424 @@
+"""An asyncio loop whose clock jumps: ten minutes of a call take a second of a test, and are the same each time.
+
+Time stands still while anything can be done: while a callback is ready, bytes lie in a local socket, or a thread that
+works for the loop is busy. When nothing is left to do, the clock jumps to the next timer. What the program sees depends
+on the program alone, and on a seed: not on the machine, its load, or the hashes of a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import heapq
+import itertools
+import selectors
+import threading
+from asyncio import Future, Handle
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from datetime import datetime
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from bothway.testing.jobs import Jobs, anyio_counted
+from bothway.testing.network import NetworkLoop
+from bothway.testing.standstill import PatienceError, RunawayError, StandstillError, waiting_tasks
+from bothway.testing.wall import EPOCH, Wall, real_monotonic
+
+__all__ = ["GRACE_S", "LIMIT_S", "PATIENCE_S", "START_S", "VirtualLoop", "run"]
+
+START_S = 1000.0
+"""What the clock of a new loop shows, in seconds: not 0, which programs take for "never"."""
+
+LIMIT_S = 4 * 3600.0
+"""How far the clock goes in one run, in seconds: longer than any call, and half a minute of real time for a ticker."""
+
+PATIENCE_S = 30.0
+"""How long the loop waits for a thread or a process that says nothing, in seconds of real time."""
+
+GRACE_S = 1.0
+"""How long a loop on which nothing can happen waits for the threads of others, in seconds of real time."""
+
+# Looking at the sockets costs a system call. While callbacks are ready it is left out this many times in a row: bytes
+# come when nothing else is to be done, and a task that spins until they do still sees them.
+_UNLOOKED_BUSY = 16
+# And this many times where there is only asyncio's own socket, which wakes a loop that sleeps, as this one does not.
+# But it must not fill up, and Unix signals come by it.
+_UNLOOKED_IDLE = 64
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_Events = list[tuple[selectors.SelectorKey, int]]
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that knows its turn: the nanosecond in which it is due, then the order in which timers were set."""
+
+    __slots__ = ("turn",)
+
+    _scheduled: bool
+    turn: tuple[int, int]
+
+    def __lt__(self, other: object) -> bool:
+        return self.turn < other.turn if isinstance(other, _Timer) else NotImplemented
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose hash is its number: asyncio cancels, and waits for, sets of tasks in the order of their hashes."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Selector(selectors.DefaultSelector):
+    """Looks at the sockets without waiting, and leaves it to the loop what waiting means."""
+
+    def __init__(self, idle: Callable[[], _Events]) -> None:
+        super().__init__()
+        self._idle = idle
+        self._unlooked_busy = 0
+        self._unlooked_idle = 0
+        self.sockets = 0
+
+    def register(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
+        key = super().register(*args, **kwargs)
+        self.sockets += 1
+        return key
+
+    def unregister(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
+        key = super().unregister(*args, **kwargs)
+        self.sockets -= 1
+        return key
+
+    def select(self, timeout: float | None = None) -> _Events:
+        if timeout == 0:
+            if self._unlooked_busy < _UNLOOKED_BUSY:
+                self._unlooked_busy += 1
+                return []
+            self._unlooked_busy = 0
+            return super().select(0)
+        self._unlooked_busy = 0
+        if self.sockets > 1 or self._unlooked_idle >= _UNLOOKED_IDLE:
+            self._unlooked_idle = 0
+            events = super().select(0)
+            if events:
+                return events
+        self._unlooked_idle += 1
+        return self._idle()
+
+    def wait(self, seconds: float) -> _Events:
+        """Wait in real time."""
+        return super().select(seconds)
+
+
+class _Subprocess:
+    """A process that was started on the loop."""
+
+    def __init__(self, transport: Any, protocol: Any, name: str) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self.name = name
+
+    @property
+    def is_over(self) -> bool:
+        return self._transport.get_returncode() is not None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for its end, for its output, or for it to take its input."""
+        if self.is_over:
+            return False
+        if not isinstance(self._protocol, asyncio.subprocess.SubprocessStreamProtocol):
+            return True
+        # asyncio has no public word for any of these.
+        waiters = list(getattr(self._transport, "_exit_waiters", None) or ())
+        waiters += [getattr(output, "_waiter", None) for output in (self._protocol.stdout, self._protocol.stderr)]
+        return getattr(self._protocol, "_paused", False) or any(
+            waiter is not None and not waiter.done() for waiter in waiters
+        )
+
+
+class VirtualLoop(NetworkLoop):
+    """An event loop in virtual time, whose TCP is a `MemoryNetwork`.
+
+    - `time()` moves only when nothing is ready: to the next timer, at once. Timers that are due in the same nanosecond
+      fire in the order in which they were set.
+    - While it runs, and only then, the clocks of `time` and `datetime` follow it, for the whole process, and `random`,
+      `os.urandom`, `uuid4` and `secrets` follow the seed.
+    - Jobs given to threads (`run_in_executor`, `asyncio.to_thread`, plain endpoints of Starlette and FastAPI) hold the
+      clock until they return; their results come in the order in which they were submitted. A job that sleeps, or
+      waits for `asyncio.run_coroutine_threadsafe`, sleeps and waits in virtual time.
+    - Processes started with asyncio hold the clock while somebody waits for what they write, or for their end.
+    - Anything else that happens outside needs `hold`.
+
+    Args:
+        seed: What all randomness follows from.
+        epoch: What the wall clock says at first; UTC, or the zone of its `ZoneInfo`, is the local time.
+        patience: How long a held clock may stand while nothing comes from outside, in seconds of real time.
+        limit: How far the clock may go in one run, in seconds.
+
+    Raises:
+        UsageError: The extra `test` is not installed, or the epoch has no time zone.
+
+    What `run_forever`, and so `run_until_complete` and `asyncio.Runner.run`, raise besides:
+        StandstillError: Everything waits, and no timer runs.
+        RunawayError: The clock has reached the limit.
+        PatienceError: The clock was held, and nothing came, for longer than `patience`.
+        UsageError: Another loop runs in virtual time.
+    """
+
+    # What asyncio calls so in Python 3.11 to 3.14.
+    _ready: deque[Handle]
+    _scheduled: list[_Timer]
+    _write_to_self: Callable[[], None]
+    _check_thread: Callable[[], None]
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        epoch: datetime = EPOCH,
+        patience: float = PATIENCE_S,
+        limit: float = LIMIT_S,
+    ) -> None:
+        self._now = START_S
+        self._waits = _Selector(self._idle)
+        super().__init__(self._waits)
+        # How early a timer may fire. Windows and macOS have others, which would be seen in the order of callbacks.
+        self._clock_resolution = 1e-9
+        self._patience = patience
+        self._limit = limit
+        self._has_lost_patience = False
+        self._end = START_S
+        self._running_on: int | None = None
+        self._turns = itertools.count()
+        self._numbers = itertools.count()
+        self._holds: list[str] = []
+        self._processes: list[_Subprocess] = []
+        self._executor: concurrent.futures.Executor | None = None
+        self._jobs = Jobs(self, wake=self._write_to_self, seed=seed)
+        try:
+            self._wall = Wall(
+                epoch=epoch, seed=seed, clock=self.time, advance=self._advance, job=self._jobs.of_this_thread
+            )
+        except BaseException:
+            self.close()
+            raise
+        self.set_task_factory(self._new_task)
+
+    def time(self) -> float:
+        """The loop's clock, in seconds; `START_S` when it was new. Never less than `when()` of a timer jumped to."""
+        return self._now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call `callback` when the clock has reached `when`; see `asyncio`."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        if self.get_debug():
+            self._check_thread()
+        timer = _Timer(when, callback, args, self, context)
+        timer.turn = (round(when * 1e9), next(self._turns))
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # noqa: SLF001 - so that asyncio counts it, should it be cancelled
+        return timer
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> Handle:
+        """Call `callback` on the loop, from any thread: from another one, when the loop has nothing else to do."""
+        if self._running_on is None or self._running_on == threading.get_ident():
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        handle = Handle(callback, args, self, context)
+        self._jobs.add_call(handle, callback)
+        self._write_to_self()
+        return handle
+
+    def run_forever(self) -> None:
+        """Run until `stop()`, in virtual time; see the class for what it raises."""
+        with anyio_counted(self._jobs), self._wall.running():
+            self._end = self._now + self._limit
+            self._running_on = threading.get_ident()
+            try:
+                super().run_forever()
+            finally:
+                self._running_on = None
+
+    def close(self) -> None:
+        """Close the loop. Threads of its jobs that wait for it go on with an error."""
+        super().close()
+        self._jobs.abandon()
+
+    @contextmanager
+    def hold(self, what: str = "a hold() without a name") -> Iterator[None]:
+        """Within the block the clock does not jump; on the loop's thread.
+
+        For what happens outside the loop and its jobs: a reply of another process, of a thread of a library's own, of a
+        server on the network. The loop waits for it in real time, and still runs what is ready.
+
+        Args:
+            what: What it is for; a `PatienceError` says it.
+        """
+        self._holds.append(what)
+        try:
+            yield
+        finally:
+            self._holds.remove(what)
+
+    def run_in_executor(
+        self, executor: concurrent.futures.Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+    ) -> Future[_T]:
+        """Run `func` on a thread, which holds the clock until it returns; see `asyncio`."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        if executor is None:
+            if self._executor is None:
+                self.set_default_executor(concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            executor = self._executor
+            assert executor is not None
+        job = self._jobs.submit(executor, func, args)
+        outcome = job.outcome
+        assert outcome is not None
+        job.waiter = self.create_future()
+        job.waiter.add_done_callback(lambda waiter: outcome.cancel() if waiter.cancelled() else None)
+        return job.waiter
+
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
+        """Run jobs without an executor on this one, a `ThreadPoolExecutor`; see `asyncio`."""
+        super().set_default_executor(executor)  # type: ignore[arg-type] # asyncio checks it
+        self._executor = executor
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's
+        """Wait for the jobs, and end the default executor's threads.
+
+        Args:
+            timeout: Not used: the loop's patience and its limit are what bounds the wait.
+        """
+        if self._has_lost_patience:
+            # Some thread will not end, and the error that says so must not wait for it once more.
+            if self._executor is not None:
+                self._executor.shutdown(wait=False, cancel_futures=True)
+            return
+        await self._jobs.all_ended(self.create_future())
+        with self.hold("the end of the executor's threads"):
+            await super().shutdown_default_executor()
+
+    async def subprocess_exec(self, protocol_factory: Any, program: Any, *args: Any, **kwargs: Any) -> Any:
+        """Start a process; it holds the clock while somebody waits for it. See `asyncio`."""
+        return await self._start(super().subprocess_exec(protocol_factory, program, *args, **kwargs), program)
+
+    async def subprocess_shell(self, protocol_factory: Any, cmd: Any, *args: Any, **kwargs: Any) -> Any:
+        """Start a shell; it holds the clock while somebody waits for it. See `asyncio`."""
+        return await self._start(super().subprocess_shell(protocol_factory, cmd, *args, **kwargs), cmd)
+
+    async def _start(self, starting: Coroutine[Any, Any, tuple[Any, Any]], program: object) -> tuple[Any, Any]:
+        name = f"the process {program}"
+        with self.hold(f"the start of {name}"):
+            transport, protocol = await starting
+        self._processes.append(_Subprocess(transport, protocol, name))
+        return transport, protocol
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> _Task:
+        return _Task(coro, loop=loop, number=next(self._numbers), **options)
+
+    def _idle(self) -> _Events:
+        """Nothing is ready: hear of one thing from a thread, wait while the clock is held, or let it jump."""
+        jobs = self._jobs
+        if self._holds or self._processes or jobs.jobs or jobs.calls:
+            until = real_monotonic() + self._patience
+            while True:
+                # A signal's, which needs no thread to come.
+                if self._ready or jobs.next_into(self._ready):
+                    return []
+                if not self._is_held():
+                    break
+                left = until - real_monotonic()
+                if left <= 0:
+                    self._has_lost_patience = True
+                    raise PatienceError(self._say_impatience())
+                events = self._waits.wait(left)
+                if events:
+                    return events
+        if not self._scheduled:
+            return self._stand_still()
+        timer = self._scheduled[0]
+        when = timer.when()
+        if when > self._end:
+            raise RunawayError(
+                f"the clock has gone on for {self._limit / 3600:g} h in one run (the loop's `limit`): a timer runs for "
+                f"ever, and something waits for what never comes. {self._say_who_waits()}"
+            )
+        ns = timer.turn[0]
+        # Rounding to the nanosecond may go below `when`: then a task that sleeps until then would find itself too soon.
+        self._now = max(ns / 1e9, when)
+        self._wall.follow(ns - _START_NS)
+        return []
+
+    def _stand_still(self) -> _Events:
+        """No timer: only somebody else's thread can go on with the run, or somebody at the other end of a socket."""
+        if threading.active_count() > 1 or self._waits.sockets > 1:
+            # Whoever calls from a thread writes into the loop's own socket.
+            events = self._waits.wait(GRACE_S)
+            if events:
+                return events
+        raise StandstillError(
+            f"everything waits, and no timer runs: nothing can happen any more. {self._say_who_waits()}"
+        )
+
+    def _is_held(self) -> bool:
+        if self._processes:
+            self._processes = [process for process in self._processes if not process.is_over]
+        return bool(self._holds or self._jobs.busy() or any(process.is_awaited for process in self._processes))
+
+    def _say_impatience(self) -> str:
+        holders = [
+            *self._holds,
+            *(f"the job {job.describe()}" for job in self._jobs.busy()),
+            *(process.name for process in self._processes if process.is_awaited),
+        ]
+        return (
+            f"nothing came for {self._patience:g} s of real time, while the clock was held for {'; '.join(holders)}. "
+            "What never ends must not be a job of the loop, and what talks to the outside belongs in a test that is "
+            f"marked `real_sockets`. {self._say_who_waits()}"
+        )
+
+    def _say_who_waits(self) -> str:
+        jobs = [f"  the job {job.describe()}" for job in self._jobs.jobs if job.is_waiting]
+        return "\n".join(["These tasks wait:", waiting_tasks(self), *jobs])
+
+    def _advance(self, seconds: float) -> None:
+        self._now += seconds
+        self._wall.follow(round(self._now * 1e9) - _START_NS)
+
+
+_START_NS = round(START_S * 1e9)
+
+
+def run(main: Coroutine[Any, Any, _T], *, seed: int = 0, epoch: datetime = EPOCH, debug: bool = False) -> _T:
+    """Run `main` on a virtual loop of its own, as `asyncio.run` does on an ordinary one.
+
+    Args:
+        main: What to run.
+        seed: See `VirtualLoop`.
+        epoch: See `VirtualLoop`.
+        debug: asyncio's debug mode.
+
+    Returns:
+        What `main` returns.
+
+    Raises:
+        UsageError: See `VirtualLoop`. Whatever `main` raises passes through.
+    """
+    with asyncio.Runner(debug=debug, loop_factory=functools.partial(VirtualLoop, seed=seed, epoch=epoch)) as runner:
+        return runner.run(main)
