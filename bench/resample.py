@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from bothway.audio.native import audioop
 from bothway.audio.resample import Resampler
 from bothway.audio.tones import tone
-
-with warnings.catch_warnings():
-    # audioop leaves the standard library in 3.13, where audioop-lts takes its place.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import audioop
 
 RATIOS = (
     (8000, 16000), (16000, 8000), (8000, 24000), (24000, 8000), (8000, 48000), (48000, 8000),

@@ -19,9 +19,8 @@ import os
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import parse_qsl
 
 import plivo
@@ -45,8 +44,7 @@ log = logging.getLogger(__name__)
 api = FastAPI()
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """A call that is over: what of it was not heard to its end, the keys that were pressed, and when it ended."""
 
     call_id: str

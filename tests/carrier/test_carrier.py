@@ -64,6 +64,7 @@ def test_a_new_account_is_one_that_the_sdk_takes() -> None:
     assert len(one.auth_token) >= 40
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_a_call_over_a_websocket_leg(tmp_path: Path) -> None:
     async with world(tmp_path, brief) as w:
         w.site.pages["/answer"] = w.stream()
@@ -206,6 +207,7 @@ async def test_stopping_lets_calls_end_within_the_grace(tmp_path: Path) -> None:
             await refused.dial(answer_url="http://h/")
 
 
+@pytest.mark.real_sockets
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -136,6 +136,7 @@ def point_plivo_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(plivo_client, name, url + "/v1/Account")
 
 
+@pytest.mark.real_sockets
 async def test_the_official_client_hangs_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(tmp_path) as w:
         point_plivo_at(w.carrier.url, monkeypatch)

@@ -14,16 +14,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request as Upgrade
 from websockets.http11 import Response
 
-from bothway.carrier import stream_client as module
+from bothway.carrier.stream_client import RETRY_SECONDS
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.wire.signature import verify
 
 pytestmark = pytest.mark.virtual_time
-
-
-@pytest.fixture(autouse=True)
-def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
 async def outcome(w: World, url: str) -> tuple[Caller, dict[str, Any], dict[str, str]]:
@@ -35,12 +30,15 @@ async def outcome(w: World, url: str) -> tuple[Caller, dict[str, Any], dict[str,
 
 
 @asynccontextmanager
-async def refusing(*statuses: int) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server that answers upgrades with these statuses in turn, and in the end takes one."""
-    asked: list[str] = []
+async def refusing(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, float]]]]:
+    """A server that answers upgrades with these statuses in turn, and in the end takes one.
+
+    Gives its URL, and a list of the nonces with which it was asked, and when.
+    """
+    asked: list[tuple[str, float]] = []
 
     def answer(connection: ServerConnection, request: Upgrade) -> Response | None:
-        asked.append(request.headers["X-Plivo-Signature-V3-Nonce"])
+        asked.append((request.headers["X-Plivo-Signature-V3-Nonce"], asyncio.get_running_loop().time()))
         if len(asked) > len(statuses):
             return None
         return connection.respond(HTTPStatus(statuses[len(asked) - 1]), "no\n")
@@ -53,6 +51,7 @@ async def refusing(*statuses: int) -> AsyncIterator[tuple[str, list[str]]]:
         yield f"ws://{host}:{port}/secret-token?x=1", asked
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_nobody_listens(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         caller, ended, status = await outcome(w, "ws://127.0.0.1:1/secret-token")
@@ -77,8 +76,9 @@ async def test_nobody_listens(tmp_path: Path) -> None:
 async def test_three_tries(tmp_path: Path, statuses: tuple[int, ...], word: str) -> None:
     async with refusing(*statuses) as (url, asked), world(tmp_path) as w:
         _, ended, status = await outcome(w, url)
-        assert len(asked) == 3
-        assert len(set(asked)) == 3, "each try has a nonce of its own"
+        nonces, times = zip(*asked, strict=True)
+        assert len(nonces) == len(set(nonces)) == 3, "each try has a nonce of its own"
+        assert [time - times[0] for time in times] == pytest.approx([0, RETRY_SECONDS, 3 * RETRY_SECONDS])
         assert f"answered the upgrade with HTTP status {statuses[-1]} (tried 3 times)" in ended["text"]
         assert status["StatusReason"] == word
 
@@ -106,9 +106,9 @@ async def test_a_handshake_that_never_ends(tmp_path: Path) -> None:
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, world(tmp_path, limits={"connect_seconds": 0.1}) as w:
+    async with server, world(tmp_path) as w:
         _, ended, status = await outcome(w, f"ws://127.0.0.1:{port}/")
-        assert "did not open a WebSocket within 0.1 s (tried 3 times)" in ended["text"]
+        assert "did not open a WebSocket within 5 s (tried 3 times)" in ended["text"]
         assert status["StatusReason"] == "connection_failed"
         await asyncio.wait_for(gone.wait(), 5)
 
@@ -174,6 +174,7 @@ async def test_close_codes(tmp_path: Path, code: int, reason: str, failed: bool,
         assert w.streams.sockets[0].close_code == code
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_a_socket_that_dies(tmp_path: Path) -> None:
     async def app(socket: Socket) -> None:
         await socket.until("media", 2)

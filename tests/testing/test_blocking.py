@@ -29,6 +29,7 @@ from bothway.runtime.asgi import ASGIApp, Receive, Scope, Send
 from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
 from bothway.testing import virtual_loop
+from bothway.testing.standstill import StandstillError
 from bothway.testing.blocking import BlockedLoopError, BlockingCallError, Guard, guarded
 
 PATIENCE = 0.08
@@ -516,5 +517,5 @@ def test_the_watchdog_does_not_keep_a_standstill_from_being_seen(monkeypatch: py
         with guard_here(patience=0.1):
             await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(virtual_loop.StandstillError):
+    with pytest.raises(StandstillError):
         virtual_loop.run(handler())

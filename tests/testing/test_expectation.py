@@ -93,7 +93,7 @@ def test_the_end_of_the_call_is_the_end_of_waiting() -> None:
         call = Call()
         loop = asyncio.get_running_loop()
         loop.call_later(1, call.ends)
-        with pytest.raises(CallFailedError, match="^expected the bell before the call ended; there was"):
+        with pytest.raises(CallFailedError, match=r"^expected the bell before the call ended; there was"):
             await call.expects("bell")
         assert loop.time() < 1_000_000
         with pytest.raises(CallFailedError, match="before the call ended"):
@@ -151,6 +151,7 @@ def test_two_may_wait_at_once() -> None:
         async def wait(what: str) -> str:
             return await call.expects(what)
 
-        assert await asyncio.gather(wait("bell"), wait("whistle")) == ["bell", "whistle"]
+        bell, whistle = await asyncio.gather(wait("bell"), wait("whistle"))
+        assert (bell, whistle) == ("bell", "whistle")
 
     run(main())

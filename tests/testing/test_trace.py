@@ -14,7 +14,7 @@ def test_records_are_read_and_tell_the_call_and_its_end() -> None:
     trace = Trace(lambda: 0)
     trace.log(record("call", call_id="some-uuid"))
     assert trace.call_id == "some-uuid"
-    assert trace.ended is None
+    assert not trace.ended
     trace.log(record("ended", code=4000))
     trace.log(record("callback", status=200))
     assert trace.ended is trace.records[1]

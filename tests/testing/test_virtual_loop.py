@@ -223,6 +223,23 @@ def test_a_task_that_spins_for_bytes_gets_them() -> None:
     assert run(main()) == 0
 
 
+def test_a_connection_whose_other_end_has_gone_is_closed_as_the_run_ends() -> None:
+    """On an ordinary loop the last steps of a Runner see to it."""
+    lost: list[Exception | None] = []
+
+    class Listener(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.append(exc)
+
+    async def main() -> None:
+        near, far = socket.socketpair()
+        await asyncio.get_running_loop().create_connection(Listener, sock=far)
+        near.close()
+
+    run(main())
+    assert lost == [None]
+
+
 def test_wake_ups_do_not_fill_the_loops_own_socket() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

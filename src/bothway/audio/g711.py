@@ -15,9 +15,8 @@ The work is done by `audioop` (audioop-lts from Python 3.13 on): 0.1 to 0.3 µs 
 
 from __future__ import annotations
 
-import audioop
-
 from bothway.audio.l16 import check_l16
+from bothway.audio.native import audioop
 
 __all__ = ["alaw_to_l16", "alaw_to_mulaw", "l16_to_alaw", "l16_to_mulaw", "mulaw_to_alaw", "mulaw_to_l16"]
 

@@ -6,13 +6,13 @@ dBFS here counts from an RMS of 32768, so a sine of full scale is at -3.01 dBFS.
 
 from __future__ import annotations
 
-import audioop
 from math import ceil, log10
 
 import numpy as np
 
 from bothway.audio.format import FRAME_MS
 from bothway.audio.l16 import FULL_SCALE, check_l16, to_samples
+from bothway.audio.native import audioop
 from bothway.errors import UsageError
 
 __all__ = ["FLOOR_DBFS", "START_MS", "STOP_MS", "THRESHOLD_DBFS", "SpeechGate", "peak", "rms_dbfs"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import audioop
 from math import isfinite
 
 from bothway.audio.format import AudioFormat
+from bothway.audio.native import audioop
 from bothway.audio.transcode import from_l16, to_l16
 from bothway.errors import UsageError
 

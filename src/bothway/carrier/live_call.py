@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, Protocol
 
 from bothway.carrier.call_report import FRAMES_A_SECOND, CallReport
@@ -236,7 +237,7 @@ class LiveCall:
     def _obey(self, command: Command) -> None:
         if isinstance(command, Fetch):
             self._fetch = self._node.tasks.spawn(
-                _guarded(self, self._get_document(command)), f"document of {self.call_id}"
+                _guarded(self, partial(self._get_document, command)), f"document of {self.call_id}"
             )
         elif isinstance(command, Answer):
             start = self._node.ticker.join(self.tick, self.tick_failed)
@@ -252,7 +253,7 @@ class LiveCall:
             self._report.stream_refused(command.verb, command.reason)
         elif isinstance(command, Prompt):
             self._prompt = self._node.tasks.spawn(
-                _guarded(self, self._play_prompt(command)), f"prompt of {self.call_id}"
+                _guarded(self, partial(self._play_prompt, command)), f"prompt of {self.call_id}"
             )
         elif isinstance(command, StopPrompt):
             self._stop_prompt()
@@ -394,10 +395,10 @@ class LiveCall:
             self._driver.after_input()
 
 
-async def _guarded(call: LiveCall, work: Coroutine[None, None, None]) -> None:
+async def _guarded(call: LiveCall, work: Callable[[], Coroutine[None, None, None]]) -> None:
     """The outermost edge of a call's tasks: a fault of the carrier's in one of them ends this call, and no other."""
     try:
-        await work
+        await work()  # made here: a task that is cancelled before its first step leaves nothing behind
     except Exception as error:
         logger.exception("call %s: a task failed", call.call_id)
         call.hangup(cause(5010, "Error"), f"a fault in the carrier: {type(error).__name__}")

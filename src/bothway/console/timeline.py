@@ -423,9 +423,7 @@ def waits(found: Latencies) -> list[tuple[str, str]]:
     return rows
 
 
-def render(
-    evidence: CallEvidence, *, width: int = 100, colour: bool = False, more: Sequence[Line] = ()
-) -> str:
+def render(evidence: CallEvidence, *, width: int = 100, colour: bool = False, more: Sequence[Line] = ()) -> str:
     """The call as text: who called whom, a strip of who was sounding when, the timeline, and the latencies.
 
     Args:
@@ -435,7 +433,11 @@ def render(
         more: Lines for the timeline that are not in the evidence.
     """
     width = max(width, _LEAST_WIDTH)
-    blocks = [_heading(evidence, width), _strip(evidence, width, colour), _table([*lines(evidence), *more], width, colour)]
+    blocks = [
+        _heading(evidence, width),
+        _strip(evidence, width, colour),
+        _table([*lines(evidence), *more], width, colour),
+    ]
     return "\n\n".join("\n".join(block) for block in [*blocks, _summary(evidence, width)] if block) + "\n"
 
 

@@ -44,6 +44,7 @@ async def serve(
     deadline: float = _DEADLINE,
     websockets: WebSocketLibrary | None = None,
     errors: list[Exception] | None = None,
+    state: dict[str, Any] | None = None,
 ) -> AsyncIterator[str]:
     """Serve an ASGI application for as long as the block runs, then close its connections and await its requests.
 
@@ -60,6 +61,7 @@ async def serve(
             cancelled.
         websockets: What speaks WebSocket; by default the first that is installed. Never with compression.
         errors: Where to keep what the application raises, in order. uvicorn logs it and answers 500 besides.
+        state: Where to keep the state of its lifespan, of which every request gets a copy.
 
     Raises:
         UsageError: The application failed to start or to shut down, TLS lacks its certificate, or the address cannot
@@ -76,21 +78,20 @@ async def serve(
         ws_per_message_deflate=False,
     )
     config.load()
-    state = ServerState()
-    cycle = Lifespan(app, deadline=deadline) if lifespan else None
-    application_state: dict[str, Any] = {}
+    connections = ServerState()
+    application_state: dict[str, Any] = {} if state is None else state
+    cycle = Lifespan(app, deadline=deadline, state=application_state) if lifespan else None
     if cycle is not None:
         await cycle.startup()
-        application_state = cycle.state
     protocol: Any = config.http_protocol_class
     try:
         listener = await _listen(
-            lambda: protocol(config=config, server_state=state, app_state=application_state), host, port, tls
+            lambda: protocol(config=config, server_state=connections, app_state=application_state), host, port, tls
         )
         try:
             yield _origin(host, listener.sockets[0].getsockname()[1], bool(tls))
         finally:
-            await _stop(listener, state, watched.running, deadline)
+            await _stop(listener, connections, watched.running, deadline)
     finally:
         if cycle is not None:
             await cycle.shutdown()
@@ -188,14 +189,15 @@ class Lifespan:
     Args:
         app: The application.
         deadline: Seconds for either.
+        state: See the attribute; a new one by default.
 
     Attributes:
         state: What the application keeps here at startup, every request gets a copy of.
         error: What the application raised, if it did.
     """
 
-    def __init__(self, app: ASGIApp, *, deadline: float = _DEADLINE) -> None:
-        self.state: dict[str, Any] = {}
+    def __init__(self, app: ASGIApp, *, deadline: float = _DEADLINE, state: dict[str, Any] | None = None) -> None:
+        self.state: dict[str, Any] = {} if state is None else state
         self.error: Exception | None = None
         self._app = app
         self._deadline = deadline

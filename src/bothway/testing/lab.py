@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 from bothway.carrier.carrier import Carrier
@@ -19,7 +19,7 @@ from bothway.core.profile import DOCUMENTED, Profile
 from bothway.errors import UsageError
 from bothway.runtime import duplex_picows
 from bothway.runtime.asgi import ASGIApp
-from bothway.runtime.duplex import Duplex, Receiver
+from bothway.runtime.duplex import Connect, Duplex, Receiver
 from bothway.runtime.http import HttpClient
 from bothway.runtime.tasks import Tasks
 from bothway.speech.protocols import TextToSpeech
@@ -95,6 +95,7 @@ class LabCarrier:
         self._keep_audio = keep_audio
         self._by_id: dict[str, Caller] = {}
         self._origins: dict[str, ASGIApp] = {}
+        self._states: dict[str, dict[str, Any]] = {}  # of the lifespans
         self._stack = AsyncExitStack()
         self._servers = AsyncExitStack()
         self._serving = asyncio.Lock()
@@ -255,20 +256,19 @@ class LabCarrier:
             raise UsageError(f"an app is served at an origin such as https://app.test, not at {origin!r}")
         if origin in self._origins:
             raise UsageError(f"another app is served at {origin} already")
+        state: dict[str, Any] = {}
         if self.virtual:
-            server = serve(app, parts.hostname, parts.port or (443 if secure else 80), tls=secure)
+            port = parts.port or (443 if secure else 80)
+            server = serve(app, parts.hostname, port, tls=secure, state=state)
         else:
-            server = serve(app, "127.0.0.1", 0)
+            server = serve(app, "127.0.0.1", 0, state=state)
         found = await self._servers.enter_async_context(server)
-        self._origins[found] = app
+        self._origins[found], self._states[found] = app, state
         return found
 
     def _find(self, url: str) -> ASGIApp | None:
-        """The app that is served at the origin of a URL, whose scheme may be that of WebSockets."""
-        parts = urlsplit(url)
-        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-        port = parts.port if parts.port != {"http": 80, "https": 443}.get(scheme) else None
-        return self._origins.get(f"{scheme}://{parts.hostname}" + (f":{port}" if port else ""))
+        """The app that is served at a URL's origin."""
+        return self._origins.get(_origin(url))
 
     async def _connect(
         self,
@@ -282,7 +282,10 @@ class LabCarrier:
     ) -> Duplex:
         """Open a stream in memory; see `bothway.runtime.duplex.Connect`."""
         app = self._find(url) if self._level == "messages" else None
-        opened = duplex_picows.connect if app is None else partial(connect_app, app, owner=self.sockets)
+        if app is None:
+            opened: Connect = duplex_picows.connect
+        else:
+            opened = partial(connect_app, app, owner=self.sockets, state=self._states[_origin(url)])
         return await opened(
             url, receiver, headers=headers, timeout=timeout, check_address=check_address, send_buffer=send_buffer
         )
@@ -296,6 +299,14 @@ class LabCarrier:
         caller = self._by_id.get(call_id)
         if caller is not None:
             caller.trace.asked(request)
+
+
+def _origin(url: str) -> str:
+    """The origin of a URL, as apps are served at it; the scheme may be that of WebSockets."""
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    port = parts.port if parts.port != {"http": 80, "https": 443}.get(scheme) else None
+    return f"{scheme}://{parts.hostname}" + (f":{port}" if port else "")
 
 
 async def _accounted(live: LiveCall, caller: Caller) -> None:

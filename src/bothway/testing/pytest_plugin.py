@@ -43,6 +43,10 @@ def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         raise UsageError(f"the test {request.node.name} takes `carrier`, so that it has to be an `async def`")
     marker = request.node.get_closest_marker("carrier")
     options = dict(marker.kwargs) if marker is not None else {}
+    unknown = options.keys() - {"profile", "level", "seed", "keep_audio"}
+    if unknown or (marker is not None and marker.args):
+        strange = ", ".join(map(repr, [*sorted(unknown), *(marker.args if marker is not None else ())]))
+        raise UsageError(f"the marker `carrier` does not take {strange}: it takes profile, level, seed and keep_audio")
     lab = LabCarrier(profile=profile_named(options.pop("profile", "documented")), **options)
     # An app that is made within the test, or reads its environment there, is of the same account.
     monkeypatch.setenv("PLIVO_AUTH_ID", lab.account.auth_id)

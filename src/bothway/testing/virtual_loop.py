@@ -112,6 +112,10 @@ class _Selector(selectors.DefaultSelector):
         self._unlooked_idle += 1
         return self._idle()
 
+    def look(self) -> None:
+        """Look at the sockets the next time, whatever is ready."""
+        self._unlooked_busy = _UNLOOKED_BUSY
+
     def wait(self, seconds: float) -> _Events:
         """Wait in real time."""
         return super().select(seconds)
@@ -250,6 +254,8 @@ class VirtualLoop(NetworkLoop):
         with anyio_counted(self._jobs), self._wall.running():
             self._end = self._now + self._limit
             self._running_on = threading.get_ident()
+            # The short runs with which a Runner ends are what closes connections whose other end has gone.
+            self._waits.look()
             try:
                 super().run_forever()
             finally:

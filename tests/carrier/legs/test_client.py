@@ -1,4 +1,4 @@
-"""The remote caller, over real sockets, against a small carrier written with the `websockets` library.
+"""The remote caller against a small carrier written with the `websockets` library.
 
 The carrier sends a frame, awaits the answer, sends the next: calls run as fast as the machine does, and always alike.
 """
@@ -97,6 +97,7 @@ async def call(url: str, caller: RemoteCaller) -> CallResult:
     return await asyncio.wait_for(caller.call(url, auth_id="MA1", auth_token="t0ken"), 10)
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_a_call_from_dial_to_end() -> None:
     lines: list[Line] = []
     dials: list[dict[str, Any]] = []
@@ -380,6 +381,7 @@ async def _no_http(*_: Any) -> None:
     raise AssertionError("no plain request is sent here")
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_both_ends_of_the_leg_agree() -> None:
     audio = tone([300, 800], 2000, 16000)
     script = Script.for_wav("speech.wav")
