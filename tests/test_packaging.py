@@ -46,7 +46,7 @@ def test_an_extra_brings_what_the_tests_import() -> None:
     files = [path for folder in ("tests", "examples", "bench") for path in (ROOT / folder).rglob("*.py")]
     imported = {name for path in files for name in _imported(ast.parse(path.read_text(encoding="utf-8")))}
     distributions = packages_distributions()
-    foreign = imported - sys.stdlib_module_names - {"bench", "bothway", "tests"}
+    foreign = imported - sys.stdlib_module_names - {"bench", "bothway", "examples", "tests"}
     missing = [
         name for name in sorted(foreign) if not brought & {_normalised(one) for one in distributions.get(name, [name])}
     ]

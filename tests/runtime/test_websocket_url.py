@@ -26,7 +26,8 @@ def test_a_target_shows_no_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://app.test/", "ws:///x", "ws://user:word@app.test/", "ws://app.test/#part", "ws://app.test:99999/", ""]
+    "url",
+    ["http://app.test/", "ws:///x", "ws://user:word@app.test/", "ws://app.test/#part", "ws://app.test:99999/", ""],
 )
 def test_what_is_no_websocket_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="a WebSocket URL") as caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from bothway import App, Call
@@ -38,6 +38,16 @@ async def sentences(call: Call, *, pause_ms: int = 300) -> AsyncIterator[str]:
         if words and quiet_ms >= pause_ms:
             yield " ".join(words)
             words = []
+
+
+def listener(heard: list[str]) -> Callable[[Call], Coroutine[Any, Any, None]]:
+    """A handler that keeps every sentence of the caller as it comes."""
+
+    async def listen(call: Call) -> None:
+        async for sentence in sentences(call):
+            heard.append(sentence)  # noqa: PERF401 - one by one: a comprehension would give them all at the end
+
+    return listen
 
 
 async def hold(call: Call) -> None:

@@ -29,8 +29,8 @@ from bothway.runtime.asgi import ASGIApp, Receive, Scope, Send
 from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
 from bothway.testing import virtual_loop
-from bothway.testing.standstill import StandstillError
 from bothway.testing.blocking import BlockedLoopError, BlockingCallError, Guard, guarded
+from bothway.testing.standstill import StandstillError
 
 PATIENCE = 0.08
 ACCOUNT = Account("MAXXXXXXXXXXXXXXXXXX", "a-token-for-tests-alone")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.testing.apps import VOICE, hold, new_app, said, say, sentences
+from tests.testing.apps import VOICE, hold, listener, new_app, said, say
 
 from bothway import Call
 from bothway.audio.format import MULAW_8K
@@ -62,7 +62,7 @@ async def test_a_pattern_is_heard(carrier: LabCarrier) -> None:
 
 async def test_nothing_is_said_of_words_where_there_were_none(carrier: LabCarrier) -> None:
     caller = await silent(carrier)
-    with pytest.raises(CallFailedError, match="within 0.5 s; no word was heard since"):
+    with pytest.raises(CallFailedError, match=r"within 0\.5 s; no word was heard since"):
         await caller.hears("hello").within(0.5)
 
 
@@ -101,11 +101,7 @@ async def test_silence_that_does_not_come(carrier: LabCarrier) -> None:
 async def test_saying_takes_as_long_as_it_takes(carrier: LabCarrier) -> None:
     heard: list[str] = []
 
-    async def listen(call: Call) -> None:
-        async for sentence in sentences(call):
-            heard.append(sentence)
-
-    caller = await carrier.call(new_app(listen))
+    caller = await carrier.call(new_app(listener(heard)))
     began = caller.now_ms
     await caller.say("Hello, Müller!")
     assert caller.now_ms - began == pytest.approx(14 * 60, abs=40)
@@ -118,11 +114,7 @@ async def test_saying_takes_as_long_as_it_takes(carrier: LabCarrier) -> None:
 async def test_two_who_speak_for_one_caller_take_turns(carrier: LabCarrier) -> None:
     heard: list[str] = []
 
-    async def listen(call: Call) -> None:
-        async for sentence in sentences(call):
-            heard.append(sentence)
-
-    caller = await carrier.call(new_app(listen))
+    caller = await carrier.call(new_app(listener(heard)))
     await asyncio.gather(caller.say("first "), caller.say("second"))
     await caller.stays_silent(1)
     assert heard == ["first second"]
@@ -131,12 +123,8 @@ async def test_two_who_speak_for_one_caller_take_turns(carrier: LabCarrier) -> N
 async def test_a_file_is_played(carrier: LabCarrier, tmp_path: Path) -> None:
     heard: list[str] = []
 
-    async def listen(call: Call) -> None:
-        async for sentence in sentences(call):
-            heard.append(sentence)
-
     write_wav(tmp_path / "caller.wav", VOICE.format, await said("from a file"))
-    caller = await carrier.call(new_app(listen))
+    caller = await carrier.call(new_app(listener(heard)))
     await caller.play(tmp_path / "caller.wav")
     await caller.stays_silent(1)
     assert heard == ["from a file"]
@@ -149,7 +137,7 @@ async def test_keys_are_pressed_in_their_rhythm(carrier: LabCarrier) -> None:
 
     async def keys(call: Call) -> None:
         async for digit in call.dtmf():
-            pressed.append((digit, asyncio.get_running_loop().time()))
+            pressed.append((digit, asyncio.get_running_loop().time()))  # noqa: PERF401 - one by one, as above
 
     caller = await carrier.call(new_app(keys))
     await caller.press("12", gap=0.2)
@@ -182,8 +170,7 @@ async def test_an_interruption_begins_when_the_app_has_spoken_for_so_long(carrie
     async def talk(call: Call) -> None:
         await call.play(call.format.silence_byte * 8 * 500)
         await say(call, "a rather long story about nothing")
-        async for sentence in sentences(call):
-            heard.append(sentence)
+        await listener(heard)(call)
 
     caller = await carrier.call(new_app(talk))
     await caller.interrupts("stop", after=0.8)

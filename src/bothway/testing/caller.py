@@ -89,7 +89,7 @@ class Caller:
 
     @property
     def ended(self) -> LogRecord | None:
-        """How the call ended: its facts are `code`, `name`, `source`, `detail` and `ran_to_end`; None while it lasts."""
+        """How the call ended: `code`, `name`, `source`, `detail`, `ran_to_end` are its facts; None while it lasts."""
         return self.trace.ended
 
     # What the caller does.

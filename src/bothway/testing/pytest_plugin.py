@@ -64,7 +64,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     if not inspect.ismethod(function) and pyfuncitem.instance is not None:
         function = function.__get__(pyfuncitem.instance)
-    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    names = inspect.signature(function).parameters
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
     lab: Any = pyfuncitem.funcargs["carrier"] if takes_carrier else None
     real = pyfuncitem.get_closest_marker("real_sockets") is not None
     with asyncio.Runner(loop_factory=None if real else _virtual_loop) as runner:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from bothway.runtime.asgi import ASGIApp, Message, Scope
-from bothway.testing.virtual_loop import VirtualLoop
 from bothway.runtime.server import BodyError
+from bothway.testing.virtual_loop import VirtualLoop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response

@@ -1,4 +1,4 @@
-"""The carrier's side of the WebSocket leg, over real sockets: `Server` here, the `websockets` library as the caller."""
+"""The carrier's side of the WebSocket leg: `Server` here, the `websockets` library as the caller."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from bothway.errors import UsageError
 from bothway.runtime.server import Server
 from bothway.wire.hangup import HangupCause
 from bothway.wire.leg import Dial
+
+pytestmark = pytest.mark.virtual_time
 
 FRAME = bytes(160)
 
@@ -48,8 +51,7 @@ class Carrier:
     def __init__(self) -> None:
         self.dials: list[Dial] = []
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
-        self.dial_deadline = 10.0
-        self.server = Server(_no_http, lambda _: WebSocketLeg(self.dialled, dial_deadline=self.dial_deadline))
+        self.server = Server(_no_http, lambda _: WebSocketLeg(self.dialled, dial_deadline=7.0))
 
     def dialled(self, leg: WebSocketLeg, dial: Dial) -> None:
         self.dials.append(dial)
@@ -72,12 +74,14 @@ async def _no_http(*_: Any) -> None:
     raise AssertionError("no plain request is sent here")
 
 
-@pytest.fixture
-async def carrier() -> AsyncIterator[Carrier]:
-    made = Carrier()
-    await made.server.start()
-    yield made
-    await made.server.stop(grace=0)
+@asynccontextmanager
+async def a_carrier() -> AsyncIterator[Carrier]:
+    carrier = Carrier()
+    await carrier.server.start()
+    try:
+        yield carrier
+    finally:
+        await carrier.server.stop(grace=0)
 
 
 async def say(socket: ClientConnection, **message: object) -> None:
@@ -93,53 +97,55 @@ async def closing(socket: ClientConnection) -> tuple[int, str]:
     """How the carrier closed, whatever it sent before."""
     try:
         while True:
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), 10)
     except ConnectionClosed:
         return socket.close_code or 0, socket.close_reason or ""
 
 
-async def test_a_call_from_dial_to_end(carrier: Carrier) -> None:
-    async with carrier.connect() as socket:
-        await say(socket, type="dial", to="100", events=True, **{"from": "+1"})
-        call = await carrier.call()
-        assert carrier.dials == [Dial(to="100", from_="+1", events=True)]
-        assert call.leg.format == MULAW_8K
-        call.leg.log({"event": "call", "t_ms": 0})
-        call.leg.answered()
-        call.leg.send_frames([FRAME, b"\x01" * 160])
-        call.leg.send_digits("12")
-        assert [await heard(socket) for _ in range(6)] == [
-            {"type": "ringing", "call_id": "c-1"},
-            {"type": "log", "record": {"event": "call", "t_ms": 0}},
-            {"type": "answered", "call_id": "c-1"},
-            FRAME,
-            b"\x01" * 160,
-            {"type": "dtmf", "digits": "12"},
-        ]
-        await socket.send(b"\x02" * 160)
-        await say(socket, type="dtmf", digit="#")
-        await say(socket, type="hangup")
-        await socket.send(FRAME)
-        await say(socket, type="dtmf", digit="1")
-        assert [await call.next() for _ in range(3)] == [b"\x02" * 160, "#", "hung up"]
-        call.leg.ended(HangupCause.of(4000, "Caller"), "bye", ran_to_end=True)
-        call.leg.send_frames([FRAME])
-        call.leg.log({"event": "late"})
-        assert await heard(socket) == {
-            "type": "ended",
-            "code": 4000,
-            "name": "Normal Hangup",
-            "source": "Caller",
-            "detail": "bye",
-            "ran_to_end": True,
-        }
-        assert await closing(socket) == (1000, "the call ended")
-    await carrier.server.stop(grace=5)
-    assert call.told.empty()
+@pytest.mark.usefixtures("both_times")
+async def test_a_call_from_dial_to_end() -> None:
+    async with a_carrier() as carrier:
+        async with carrier.connect() as socket:
+            await say(socket, type="dial", to="100", events=True, **{"from": "+1"})
+            call = await carrier.call()
+            assert carrier.dials == [Dial(to="100", from_="+1", events=True)]
+            assert call.leg.format == MULAW_8K
+            call.leg.log({"event": "call", "t_ms": 0})
+            call.leg.answered()
+            call.leg.send_frames([FRAME, b"\x01" * 160])
+            call.leg.send_digits("12")
+            assert [await heard(socket) for _ in range(6)] == [
+                {"type": "ringing", "call_id": "c-1"},
+                {"type": "log", "record": {"event": "call", "t_ms": 0}},
+                {"type": "answered", "call_id": "c-1"},
+                FRAME,
+                b"\x01" * 160,
+                {"type": "dtmf", "digits": "12"},
+            ]
+            await socket.send(b"\x02" * 160)
+            await say(socket, type="dtmf", digit="#")
+            await say(socket, type="hangup")
+            await socket.send(FRAME)
+            await say(socket, type="dtmf", digit="1")
+            assert [await call.next() for _ in range(3)] == [b"\x02" * 160, "#", "hung up"]
+            call.leg.ended(HangupCause.of(4000, "Caller"), "bye", ran_to_end=True)
+            call.leg.send_frames([FRAME])
+            call.leg.log({"event": "late"})
+            assert await heard(socket) == {
+                "type": "ended",
+                "code": 4000,
+                "name": "Normal Hangup",
+                "source": "Caller",
+                "detail": "bye",
+                "ran_to_end": True,
+            }
+            assert await closing(socket) == (1000, "the call ended")
+        await carrier.server.stop(grace=5)
+        assert call.told.empty()
 
 
-async def test_what_comes_before_the_answer_is_not_listened_to(carrier: Carrier) -> None:
-    async with carrier.connect() as socket:
+async def test_what_comes_before_the_answer_is_not_listened_to() -> None:
+    async with a_carrier() as carrier, carrier.connect() as socket:
         await say(socket, type="dial", to="100", format="l16-16000")
         call = await carrier.call()
         assert call.leg.format == L16_16K
@@ -157,8 +163,8 @@ async def test_what_comes_before_the_answer_is_not_listened_to(carrier: Carrier)
         assert [(await heard(socket))["type"] for _ in range(2)] == ["answered", "ended"]
 
 
-async def test_a_call_that_is_refused(carrier: Carrier) -> None:
-    async with carrier.connect() as socket:
+async def test_a_call_that_is_refused() -> None:
+    async with a_carrier() as carrier, carrier.connect() as socket:
         await say(socket, type="dial", to="nobody")
         assert await heard(socket) == {"type": "refused", "reason": "no application answers nobody"}
         assert await closing(socket) == (1008, "no application answers nobody")
@@ -180,30 +186,29 @@ async def test_a_call_that_is_refused(carrier: Carrier) -> None:
         ),
     ],
 )
-async def test_a_fault_is_named_and_ends_the_call(
-    carrier: Carrier, messages: list[str | bytes], code: int, reason: str
-) -> None:
-    async with carrier.connect() as socket:
-        for message in messages:
-            await socket.send(message)
-        assert await closing(socket) == (code, reason)
-    if carrier.dials:
-        call = await carrier.call()
-        assert await call.next() == "hung up"
-        call.leg.ended(HangupCause.of(4000, "Caller"), "", ran_to_end=True)
-        await carrier.server.stop(grace=5)
-        assert call.told.empty()
+async def test_a_fault_is_named_and_ends_the_call(messages: list[str | bytes], code: int, reason: str) -> None:
+    async with a_carrier() as carrier:
+        async with carrier.connect() as socket:
+            for message in messages:
+                await socket.send(message)
+            assert await closing(socket) == (code, reason)
+        if carrier.dials:
+            call = await carrier.call()
+            assert await call.next() == "hung up"
+            call.leg.ended(HangupCause.of(4000, "Caller"), "", ran_to_end=True)
+            await carrier.server.stop(grace=5)
+            assert call.told.empty()
 
 
-async def test_a_caller_that_does_not_dial_is_sent_away(carrier: Carrier) -> None:
-    carrier.dial_deadline = 0.05
-    async with carrier.connect() as socket:
-        assert await closing(socket) == (1008, "the caller did not dial within 0.05 s")
+async def test_a_caller_that_does_not_dial_is_sent_away() -> None:
+    async with a_carrier() as carrier, carrier.connect() as socket:
+        assert await closing(socket) == (1008, "the caller did not dial within 7 s")
 
 
-async def test_a_caller_whose_socket_dies_has_hung_up(carrier: Carrier, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("both_times")
+async def test_a_caller_whose_socket_dies_has_hung_up(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="bothway")
-    async with carrier.connect() as socket:
+    async with a_carrier() as carrier, carrier.connect() as socket:
         await say(socket, type="dial", to="100")
         call = await carrier.call()
         socket.transport.abort()
@@ -211,9 +216,10 @@ async def test_a_caller_whose_socket_dies_has_hung_up(carrier: Carrier, caplog: 
     assert "call c-1: the caller's WebSocket ended without hangup: 1006" in caplog.text
 
 
-async def test_a_caller_that_does_not_read_is_dropped(carrier: Carrier, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("both_times")
+async def test_a_caller_that_does_not_read_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="bothway")
-    async with carrier.connect() as socket:
+    async with a_carrier() as carrier, carrier.connect() as socket:
         await say(socket, type="dial", to="100")
         call = await carrier.call()
         socket.transport.pause_reading()
