@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.app.virtual import run
 
 from bothway.app.inbox import Inbox
 from bothway.errors import UsageError
+from bothway.testing.virtual_loop import run
 
 
 def never() -> None:

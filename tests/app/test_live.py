@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.app.virtual import run
-
 from bothway.app.live import LiveCalls
 from bothway.runtime.metrics import Metrics
+from bothway.testing.virtual_loop import run
 
 
 class Stream:

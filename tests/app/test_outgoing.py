@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from tests.app.fake_carrier import start_message
-from tests.app.virtual import ListedDuplex, run
+from tests.app.listed_duplex import ListedDuplex
 
 from bothway.app.outgoing import ACK_GRACE, MAX_MESSAGE_AUDIO, MAX_UNPLAYED_MS, MAX_UNSENT, Outgoing
 from bothway.core.stream import AppStream
 from bothway.errors import UsageError
+from bothway.testing.virtual_loop import run
 from bothway.wire.stream import ClearedAudio, PlayedStream
 
 FRAME = b"\x55" * 160

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.app.fake_carrier import CALL, FRAME, STREAM, dtmf_message, media_message, start_message
-from tests.app.virtual import ListedDuplex, run
+from tests.app.listed_duplex import ListedDuplex
 
 from bothway.app.call import Call, Parties
 from bothway.app.live import LiveCalls
@@ -24,6 +24,7 @@ from bothway.app.receiver import (
 )
 from bothway.runtime.logs import REDACTED, get_logger
 from bothway.runtime.metrics import Metrics
+from bothway.testing.virtual_loop import run
 
 SECRET = "the-token-in-the-path"
 

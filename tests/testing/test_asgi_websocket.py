@@ -22,7 +22,6 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
-from tests.app.virtual import run
 from tests.runtime.receivers import Echo
 from tests.testing.websocket_ends import ACCEPT, URL, Noted, Scripted, opened, passes
 
@@ -33,6 +32,7 @@ from bothway.runtime.duplex import Connect, Duplex, Receiver
 from bothway.runtime.duplex_picows import ConnectTimeoutError, UnreachableError, UpgradeRefusedError
 from bothway.testing.asgi_websocket import AppDuplex, AppSockets, connect_app
 from bothway.testing.uvicorn_websocket import SERVER_MAX_MESSAGE
+from bothway.testing.virtual_loop import run
 
 # --- applications ---------------------------------------------------------------------------------------------------
 

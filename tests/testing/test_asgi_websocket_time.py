@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.app.virtual import run
 from tests.testing.websocket_ends import ACCEPT, Noted, Scripted, opened, passes
 
 from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.testing.asgi_websocket import swallowed_bytes
+from bothway.testing.virtual_loop import run
 
 
 def now() -> float:

@@ -13,6 +13,7 @@ from bothway import Call
 from bothway.audio.format import MULAW_8K
 from bothway.audio.wav import write_wav
 from bothway.errors import UsageError
+from bothway.testing.call_ledger import CallLedger
 from bothway.testing.caller import Caller
 from bothway.testing.expectation import CallFailedError
 from bothway.testing.lab import LabCarrier
@@ -242,3 +243,41 @@ async def test_a_phrase_needs_a_word(carrier: LabCarrier) -> None:
     caller = await silent(carrier)
     with pytest.raises(UsageError, match="no word to hear"):
         caller.hears("…")
+
+
+async def test_the_ledger_is_the_carriers_account_of_the_apps_audio(carrier: LabCarrier) -> None:
+    calls: list[Call] = []
+
+    async def talk(call: Call) -> None:
+        calls.append(call)
+        await call.play(call.format.silence_byte * 8 * 2000)
+        async for _ in call.dtmf():
+            call.clear()
+
+    caller = await carrier.call(new_app(talk))
+    ledger = await caller.ledger_shows(sent_ms=2000)
+    assert ledger == CallLedger(sent_ms=2000, queued_ms=2000)
+    ledger = await caller.ledger_shows(played_ms=500).within(0.6)
+    assert (ledger.played_ms, ledger.queued_ms) == (500, 1500)
+    await caller.press("1")
+    ledger = await caller.ledger_shows(cleared_ms=1).within(0.1)
+    assert ledger.played_ms + ledger.cleared_ms == 2000
+    assert ledger.queued_ms == 0
+    await caller.stays_silent(0.1)
+    assert calls[0].ledger.heard_ms() == pytest.approx(ledger.played_ms, abs=20)
+    with pytest.raises(CallFailedError, match=r"expected the ledger to show refused_ms=1 within 1 s"):
+        await caller.ledger_shows(refused_ms=1).within(1)
+    with pytest.raises(UsageError, match="and no heard_ms"):
+        caller.ledger_shows(heard_ms=1)
+
+
+async def test_what_goes_down_with_its_stream_is_in_the_ledger(carrier: LabCarrier) -> None:
+    async def leave(call: Call) -> None:
+        await call.play(call.format.silence_byte * 8 * 2000)
+        call.stop_stream()
+
+    caller = await carrier.call(new_app(leave))
+    await caller.is_hung_up()
+    ledger = caller.ledger
+    assert ledger.sent_ms == 2000
+    assert ledger.dropped_ms + ledger.played_ms == 2000

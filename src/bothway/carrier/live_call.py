@@ -91,6 +91,7 @@ class LiveCall:
         leg: The caller.
         call_id: Its UUID.
         account: Whose call it is.
+        media: The call's audio, to be looked at; None until it is answered.
         accounted: Set when the call is over and all about it is done: callbacks delivered or given up, files closed.
     """
 
@@ -127,7 +128,7 @@ class LiveCall:
         self._report = CallReport(node, leg, self._facts, application, account, born=born, epoch=self._epoch)
         self._core = Call(application.plan(), node.profile)
         self._driver: Driver[Command, CallEvent] = Driver(self._core, self._obey, self._report.call_event)
-        self._media: Media | None = None
+        self.media: Media | None = None
         self._streams: dict[int, StreamClient] = {}
         self._attached: StreamClient | None = None  # the stream that the media machine has
         self._prompt: asyncio.Task[None] | None = None
@@ -157,15 +158,15 @@ class LiveCall:
 
     def caller_frame(self, frame: bytes) -> None:
         """20 ms of the caller."""
-        if self._media is not None:
-            self._media.receive_from_leg(frame)
+        if self.media is not None:
+            self.media.receive_from_leg(frame)
 
     def caller_digit(self, digit: str) -> None:
         """The caller pressed a key."""
         self._report.record("dtmf", digit=digit)
-        if self._media is not None:
-            self._media.press(digit)
-            self._flush(self._media)
+        if self.media is not None:
+            self.media.press(digit)
+            self._flush(self.media)
 
     def caller_hung_up(self) -> None:
         """The caller has gone."""
@@ -176,8 +177,8 @@ class LiveCall:
 
     def stream_opened(self, client: StreamClient) -> None:
         """A stream's socket is up."""
-        if self._media is not None and not self.over:
-            self._media.attach(client.stream)
+        if self.media is not None and not self.over:
+            self.media.attach(client.stream)
             self._attached = client
         self._report.stream_opened(client)
         self._core.receive_stream_open(client.index, self._loop.time())
@@ -185,9 +186,9 @@ class LiveCall:
 
     def stream_message(self, client: StreamClient, raw: bytes) -> None:
         """The app sent a message."""
-        if self._media is not None and client is self._attached:
-            self._media.receive_from_app(raw, self._loop.time())
-            self._flush(self._media)
+        if self.media is not None and client is self._attached:
+            self.media.receive_from_app(raw, self._loop.time())
+            self._flush(self.media)
 
     def stream_mistake(self, client: StreamClient, code: str, text: str) -> None:
         """The app sent what it should not."""
@@ -211,7 +212,7 @@ class LiveCall:
 
     def tick(self, now: float) -> None:
         """Move the frames that are due."""
-        media = self._media
+        media = self.media
         if media is None:
             return
         media.tick(now)
@@ -241,8 +242,8 @@ class LiveCall:
             )
         elif isinstance(command, Answer):
             start = self._node.ticker.join(self.tick, self.tick_failed)
-            self._media = Media(self.leg.format, start=start, playout_seconds=self._node.profile.limits.playout_seconds)
-            self._report.answered(self._media)
+            self.media = Media(self.leg.format, start=start, playout_seconds=self._node.profile.limits.playout_seconds)
+            self._report.answered(self.media)
             self.leg.answered()
         elif isinstance(command, OpenStream):
             self._open_stream(command)
@@ -280,7 +281,7 @@ class LiveCall:
         self._driver.after_input()
 
     async def _play_prompt(self, prompt: Prompt) -> None:
-        media = self._media
+        media = self.media
         assert media is not None, "a prompt follows the answer"
         verb, heard = prompt.verb, False
         what = redacted(verb.url) if isinstance(verb, Play) else verb.plain()
@@ -308,8 +309,8 @@ class LiveCall:
         if self._prompt is not None:
             self._prompt.cancel()
             self._prompt = None
-        if self._media is not None:
-            self._media.stop_prompts()
+        if self.media is not None:
+            self.media.stop_prompts()
 
     def _open_stream(self, command: OpenStream) -> None:
         verb, profile = command.verb, self._node.profile
@@ -364,10 +365,10 @@ class LiveCall:
     def _forget_stream(self, client: StreamClient, text: str, *, failed: bool) -> None:
         self._streams.pop(client.index, None)
         if self._attached is client:
-            if self._media is not None:
-                self._note(self._media)
-                self._media.detach()
-                for event in self._media.events():
+            if self.media is not None:
+                self._note(self.media)
+                self.media.detach()
+                for event in self.media.events():
                     if isinstance(event, AudioCleared):
                         self._report.audio_dropped(event.ms)
             self._attached = None

@@ -11,12 +11,14 @@ from bothway.audio.format import FRAME_MS, AudioFormat
 from bothway.audio.transcode import convert
 from bothway.audio.wav import read_wav
 from bothway.carrier.clips import spoken
+from bothway.carrier.live_call import LiveCall
 from bothway.carrier.scripted_caller import Turn
 from bothway.console.evidence import LogRecord
 from bothway.console.timeline import Line
 from bothway.errors import UsageError
 from bothway.speech.protocols import TextToSpeech
 from bothway.speech.tone_reader import HeardWord
+from bothway.testing.call_ledger import CallLedger, ledger_of
 from bothway.testing.exchanges import RestRequest, Webhook
 from bothway.testing.expectation import Expectation
 from bothway.testing.telephone import Telephone
@@ -43,18 +45,22 @@ class Caller:
     Attributes:
         trace: All that happened on the call.
         telephone: What the caller holds in the hand.
+        heard: Every word that the caller heard to its last sample, with its times since the answer.
         records: The call's evidence log, as far as it goes (docs/evidence.md).
         webhooks: Every document and callback of this call that the carrier has requested, in order.
         rest: Every REST request that the app made about this call, in order.
+        live: The call at the carrier; None until it is placed.
         spoken: What the caller has said, as lines of the timeline.
     """
 
     def __init__(self, fmt: AudioFormat, voice: TextToSpeech, *, keep_audio: bool = True) -> None:
         self.trace = Trace(lambda: self.now_ms)
         self.telephone = Telephone(fmt, self.trace.happened, keep_audio=keep_audio)
+        self.heard: Sequence[HeardWord] = self.telephone.words
         self.records: Sequence[LogRecord] = self.trace.records
         self.webhooks: Sequence[Webhook] = self.trace.webhooks
         self.rest: Sequence[RestRequest] = self.trace.rest
+        self.live: LiveCall | None = None
         self.spoken: list[Line] = []
         self._voice = voice
         self._transcript = Transcript(self.telephone.words)
@@ -73,14 +79,14 @@ class Caller:
         return self.telephone.heard_ms
 
     @property
-    def heard(self) -> Sequence[HeardWord]:
-        """Every word that the caller heard to its last sample, with its times since the answer."""
-        return self.telephone.words
+    def heard_text(self) -> str:
+        """The words that were heard, with a space between two."""
+        return text_of(self.heard)
 
     @property
-    def heard_text(self) -> str:
-        """Those words, with a space between two."""
-        return text_of(self.telephone.words)
+    def ledger(self) -> CallLedger:
+        """What became of the app's audio so far, by the carrier's books."""
+        return ledger_of(self.records, self.live.media if self.live is not None else None)
 
     @property
     def answered(self) -> bool:
@@ -119,7 +125,7 @@ class Caller:
         """
         if not digits or not set(digits) <= set(LEG_DIGITS):
             raise UsageError(f"{digits!r} are not keys of a telephone: those are 0-9, *, # and A-D")
-        await self._do(self.telephone.keys(digits, round(gap * 1000)))
+        await _carried_out(self.telephone, self.telephone.keys(digits, round(gap * 1000)))
 
     async def stays_silent(self, seconds: float) -> None:
         """Let time pass."""
@@ -149,7 +155,7 @@ class Caller:
         Raises:
             CallFailedError: The carrier did not end the call.
         """
-        await self._do(self.telephone.hang_up())
+        await _carried_out(self.telephone, self.telephone.hang_up())
         return await self.is_hung_up().within(_HANGUP_SECONDS)
 
     # What the caller expects.
@@ -221,6 +227,25 @@ class Caller:
             self.trace, "the call to end", lambda: self.ended if self.trace.over else None, on_line=False
         )
 
+    def ledger_shows(self, **least_ms: float) -> Expectation[CallLedger]:
+        """At least so many milliseconds in the carrier's books: `played_ms`, `cleared_ms` and so on, as in `ledger`.
+
+        Returns:
+            When awaited: the ledger at that moment.
+
+        Raises:
+            UsageError: The ledger has no such figure.
+        """
+        for name in least_ms:
+            if name not in CallLedger.__slots__:
+                raise UsageError(f"a ledger has {', '.join(CallLedger.__slots__)}, and no {name}")
+
+        def found() -> CallLedger | None:
+            now = self.ledger
+            return now if all(getattr(now, name) >= ms for name, ms in least_ms.items()) else None
+
+        return self._expects(f"the ledger to show{_listed(least_ms).removeprefix(' with') or ' anything'}", found)
+
     def logged(self, event: str, **facts: object) -> Expectation[LogRecord]:
         """A record in the call's evidence log (docs/evidence.md) that no earlier expectation claimed.
 
@@ -260,13 +285,8 @@ class Caller:
 
     async def _speak(self, what: str, audio: bytes) -> None:
         began = self.now_ms
-        await self._do(self.telephone.speech(audio))
+        await _carried_out(self.telephone, self.telephone.speech(audio))
         self.spoken.append(Line(began, self.now_ms, "caller", "said", what))
-
-    async def _do(self, turns: Iterator[Turn]) -> None:
-        done = asyncio.Event()
-        self.telephone.order(turns, done.set)
-        await done.wait()
 
     def _expects(self, what: str, check: Callable[[], _T | None]) -> Expectation[_T]:
         return Expectation(self.trace, what, check, instead=self._heard_instead)
@@ -279,6 +299,12 @@ class Caller:
 
 _HANGUP_SECONDS = 120.0
 """As long as the carrier tries to deliver callbacks."""
+
+
+async def _carried_out(telephone: Telephone, turns: Iterator[Turn]) -> None:
+    done = asyncio.Event()
+    telephone.order(turns, done.set)
+    await done.wait()
 
 
 def _says(found: Mapping[str, object], wanted: Mapping[str, object]) -> bool:

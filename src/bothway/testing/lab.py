@@ -235,6 +235,7 @@ class LabCarrier:
             application=application,
             sip_headers=headers,
         )
+        caller.live = live
         self._by_id[live.call_id] = caller
         self._tasks.spawn(_accounted(live, caller), f"end of {live.call_id}")
         await Expectation(
