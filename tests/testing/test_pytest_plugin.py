@@ -134,6 +134,7 @@ def test_options_of_the_carrier_are_given_by_a_marker(project: pytest.Pytester) 
         pytestmark = pytest.mark.carrier(profile="live", level="bytes", seed=7)
 
         async def test_live(carrier):
+            assert carrier.seed == 7
             caller = await carrier.call(app)
             assert caller.records[0].text("profile") == "live"
 
@@ -149,6 +150,29 @@ def test_options_of_the_carrier_are_given_by_a_marker(project: pytest.Pytester) 
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*UsageError: there is no profile 'other': choose documented or live"])
     result.stdout.fnmatch_lines(["*UsageError: the marker `carrier` does not take 'colour'*"])
+
+
+def test_the_seed_is_that_of_the_loop_too(project: pytest.Pytester) -> None:
+    test = """
+        import pytest, random, uuid
+
+        seen = []
+
+        @pytest.mark.parametrize("_", range(2))
+        @pytest.mark.carrier(seed=7)
+        async def test_seven(carrier, _):
+            seen.append((random.random(), uuid.uuid4(), (await carrier.call(app)).call_id))
+
+        @pytest.mark.carrier(seed=8)
+        async def test_eight(carrier):
+            seen.append((random.random(), uuid.uuid4(), (await carrier.call(app)).call_id))
+
+        def test_compare():
+            first, again, other = seen
+            assert first == again
+            assert not set(first) & set(other)
+    """
+    outcome(project, test, *PLAIN).assert_outcomes(passed=4)
 
 
 def test_a_plain_function_cannot_take_a_carrier(project: pytest.Pytester) -> None:

@@ -69,6 +69,7 @@ class LabCarrier:
 
     Attributes:
         account: Whose calls they are.
+        seed: As given.
         calls: Every call that was placed, in order.
         sockets: The streams that are whole messages, live and over.
     """
@@ -90,7 +91,7 @@ class LabCarrier:
         self.sockets = AppSockets()
         self._profile = profile
         self._level = level
-        self._seed = seed
+        self.seed = seed
         self._voice = voice or ToneVoice(rate=8000)
         self._keep_audio = keep_audio
         self._by_id: dict[str, Caller] = {}
@@ -145,7 +146,7 @@ class LabCarrier:
                 voice=self._voice,
                 http=RecordedHttp(http, self._requested),
                 connect=self._connect if self.virtual else duplex_picows.connect,
-                seed=self._seed,
+                seed=self.seed,
             )
             await self._carrier.start()
             stack.push_async_callback(self._tasks.close, 5.0)

@@ -68,7 +68,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
     lab: Any = pyfuncitem.funcargs["carrier"] if takes_carrier else None
     real = pyfuncitem.get_closest_marker("real_sockets") is not None
-    with asyncio.Runner(loop_factory=None if real else _virtual_loop) as runner:
+    seed = lab.seed if lab is not None else 0
+    with asyncio.Runner(loop_factory=None if real else lambda: _virtual_loop(seed)) as runner:
         runner.run(_play(pyfuncitem, lab, function, arguments))
     return True
 
@@ -88,10 +89,10 @@ def _is_lab(value: object) -> bool:
     return type(value).__name__ == "LabCarrier" and type(value).__module__ == "bothway.testing.lab"
 
 
-def _virtual_loop() -> asyncio.AbstractEventLoop:
+def _virtual_loop(seed: int) -> asyncio.AbstractEventLoop:
     from bothway.testing.virtual_loop import VirtualLoop
 
-    return VirtualLoop()
+    return VirtualLoop(seed=seed)
 
 
 async def _play(
