@@ -48,6 +48,9 @@ _API = "https://api.plivo.com"
 
 _ANSWER_SECONDS = 90.0  # a carrier gives up a document much sooner
 
+_PARTING_SECONDS = 5.0
+"""What a call may take to end when the test is over; the carrier ends it then."""
+
 Level: TypeAlias = Literal["messages", "bytes"]
 """What a stream is made of in virtual time: whole messages straight into the ASGI application, which is fast; or bytes
 through a WebSocket server and a network that can cut, delay and split them."""
@@ -102,6 +105,7 @@ class LabCarrier:
         self._serving = asyncio.Lock()
         self._guard: Guard | None = None
         self._tasks = Tasks()
+        self._ends: list[asyncio.Task[None]] = []  # of every call
         self._network: MemoryNetwork | None = None
         self._carrier: Carrier
         self._api_url = ""
@@ -151,6 +155,7 @@ class LabCarrier:
             await self._carrier.start()
             stack.push_async_callback(self._tasks.close, 5.0)
             stack.push_async_callback(self._carrier.stop)
+            stack.push_async_callback(self._hang_up)
             api = RecordedApi(self._carrier.api, self._asked)
             origin = await self._serve(api, _API)
             self._api_url = origin + "/v1"
@@ -238,7 +243,7 @@ class LabCarrier:
         )
         caller.live = live
         self._by_id[live.call_id] = caller
-        self._tasks.spawn(_accounted(live, caller), f"end of {live.call_id}")
+        self._ends.append(self._tasks.spawn(_accounted(live, caller), f"end of {live.call_id}"))
         await Expectation(
             caller.trace,
             "the call to be answered",
@@ -250,6 +255,13 @@ class LabCarrier:
     def stories(self) -> list[str]:
         """The timeline of every call so far."""
         return [tell(caller) for caller in self.calls]
+
+    async def _hang_up(self) -> None:
+        """Let every caller who is still on the line hang up, as people do when they have done what they called for."""
+        for caller in self.calls:
+            caller.telephone.order(caller.telephone.hang_up(), lambda: None)
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=_PARTING_SECONDS)
 
     async def _serve(self, app: ASGIApp, origin: str) -> str:
         parts = urlsplit(origin)
