@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from plivo import plivoxml
 from plivo_stream import PlivoFastAPIStreamingHandler
 from plivo_stream.types import DtmfEvent, MediaEvent
@@ -53,5 +53,7 @@ async def stream(websocket: WebSocket) -> None:
     async def error(failure: Exception) -> None:
         # The SDK reports here what it does not know, a `stop` message among it, and goes on.
         logging.getLogger(__name__).warning("the stream reports: %s", failure)
+        if isinstance(failure, WebSocketDisconnect):
+            await call.stop()  # or the SDK reads for ever from a socket that is gone
 
     await call.start()

@@ -24,7 +24,7 @@ from typing import Annotated, NamedTuple
 from urllib.parse import parse_qsl
 
 import plivo
-from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
 from plivo import plivoxml
 from plivo.utils import validate_v3_signature
 from plivo_stream import PlivoFastAPIStreamingHandler
@@ -151,8 +151,10 @@ class Conversation:
         ended.append(Ended(self.line.get_call_id(), tuple(self.unplayed), self.keys, datetime.now(UTC)))
 
     async def failed(self, error: Exception) -> None:
-        """The SDK met something that it does not know, a `stop` for instance, and goes on."""
+        """The SDK met something that it does not know, a `stop` for instance, or could not send."""
         log.info("the stream reports: %s", error)
+        if isinstance(error, WebSocketDisconnect):
+            await self.line.stop()  # or the SDK tries for ever to read from a socket that is gone
 
 
 def is_signed(method: str, url: str, headers: Mapping[str, str], params: dict[str, str] | None = None) -> bool:

@@ -14,4 +14,4 @@ settings.load_profile("soak" if os.environ.get("BOTHWAY_SOAK") else "slice")
 
 @pytest.fixture(params=["virtual", pytest.param("real", marks=pytest.mark.real_sockets)])
 def both_times() -> None:
-    """A test that is marked `virtual_time` runs a second time, unchanged: in real time, over sockets on the loopback."""
+    """A test that is marked `virtual_time` runs a second time, unchanged: in real time, over real sockets."""

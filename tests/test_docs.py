@@ -1,8 +1,10 @@
 """What the documents show is true: Python is run, YAML is read, commands are parsed, tables and links are compared.
 
 Every fenced block says what it is. `python` is executed, the blocks of one document one after another in one namespace;
-where `<!-- not run: why -->` stands on the line above, it is compiled and its imports are executed. `yaml` is a
-carrier's file or a caller's script; `sh` is lines of commands; any other kind fails.
+where `<!-- not run: why -->` stands on the line above, it is compiled and its imports are executed. Where
+`<!-- file: name -->` stands there, the block is a file, or more of it, of the project that the document builds up, and
+`tests/test_docs_testing.py` runs that. `yaml` is a carrier's file or a caller's script; `sh` is lines of commands; any
+other kind fails.
 
 `python -m tests.test_docs` writes the table of settings anew.
 """
@@ -33,7 +35,7 @@ from bothway.runtime.settings import Settings, settings_of
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-COMMANDS_OF_OTHERS = {".", "cd", "curl", "export", "pip", "uvicorn"}
+COMMANDS_OF_OTHERS = {".", "cd", "curl", "export", "pip", "pytest", "uvicorn"}
 """What a shell block may name besides `bothway`, `make` and what is in `.venv/bin`."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -42,13 +44,15 @@ _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its kind, its text, where it stands, and whether the line above says that it is not run."""
+    """A fenced block: its kind, its text, where it stands, and what the line above says of it: that it is not run, or
+    which file it is."""
 
     path: Path
     line: int
     kind: str
     text: str
     is_only_compiled: bool
+    file: str
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
@@ -59,7 +63,9 @@ def blocks(path: Path) -> Iterator[Block]:
     for match in _FENCE.finditer(text):
         above = text[: match.start()].rstrip("\n").rpartition("\n")[2]
         line = text.count("\n", 0, match.start()) + 1
-        yield Block(path, line, match["kind"], match["text"], above.startswith("<!-- not run: "))
+        file = re.fullmatch(r"<!-- file: ([\w.]+) -->", above)
+        is_only_compiled = above.startswith("<!-- not run: ")
+        yield Block(path, line, match["kind"], match["text"], is_only_compiled, file[1] if file is not None else "")
 
 
 ALL = [block for path in DOCUMENTS for block in blocks(path)]
@@ -90,13 +96,17 @@ def test_python_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     set_account(monkeypatch)
     namespace: dict[str, Any] = {"__name__": "document"}
     for block in blocks(path):
-        if block.kind == "python":
+        if block.kind == "python" and not block.file:
             # The line numbers of a traceback are those of the document.
             tree = ast.parse("\n" * block.line + block.text)
             if block.is_only_compiled:
                 compile(tree, str(block.path), "exec", dont_inherit=True)
                 tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             exec(compile(tree, str(block.path), "exec", dont_inherit=True), namespace)
+
+
+def test_files_are_of_a_project_that_is_run() -> None:
+    assert {block.path.name for block in ALL if block.file} == {"testing.md"}
 
 
 @pytest.mark.parametrize("block", of_kind("python"))

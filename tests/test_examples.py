@@ -22,6 +22,8 @@ from bothway.carrier.scripted_caller import CallResult, ScriptedCaller
 from bothway.speech.voices import ToneVoice
 from bothway.wire.leg import Dial
 
+pytestmark = pytest.mark.virtual_time
+
 EXAMPLES = ROOT / "examples"
 ACCOUNT = Account("MAEXAMPLEEXAMPLE0001", "an-example-token-that-everybody-can-read")
 
@@ -85,6 +87,7 @@ async def test_the_first_app_of_the_readme(tmp_path: Path) -> None:
     assert not mistakes(log)
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_echo(tmp_path: Path) -> None:
     app = example("echo.py")["app"]
     async with Carrier(account=ACCOUNT, allow_private=True) as carrier, served(app) as url:
@@ -106,6 +109,7 @@ async def test_fastapi_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not mistakes(log)
 
 
+@pytest.mark.usefixtures("both_times")
 @pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")  # the SDK's own models
 async def test_plain_fastapi_plivo_sdk(tmp_path: Path) -> None:
     """An app without a line of ours runs unchanged."""
@@ -122,7 +126,10 @@ def test_the_script_and_the_carriers_file_are_read() -> None:
     assert {number.application for number in config.numbers} == {app.name for app in config.applications}
 
 
-def test_every_example_is_here() -> None:
-    text = Path(__file__).read_text(encoding="utf-8")
+def test_every_example_is_here_or_has_tests_of_its_own() -> None:
+    here, *others = [Path(__file__), *(ROOT / "tests" / "interop").glob("test_*.py")]
+    text = here.read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in others]
     for path in EXAMPLES.iterdir():
-        assert path.name.startswith("__") or f'"{path.name}"' in text, f"{path.name} is not tested"
+        is_tested = f'"{path.name}"' in text or any(f"from examples import {path.stem}\n" in other for other in texts)
+        assert path.name.startswith("__") or is_tested, f"{path.name} is not tested"

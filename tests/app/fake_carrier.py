@@ -1,4 +1,4 @@
-"""A carrier small enough to read: it signs what Plivo signs, plays in scaled time, and notes all it is told."""
+"""A carrier small enough to read: it signs what Plivo signs, plays at the pace of speech, and notes all it is told."""
 
 from __future__ import annotations
 
@@ -62,16 +62,12 @@ class FakeCarrier:
     """The carrier's end of one stream.
 
     Attributes:
-        speed: How many seconds of audio are played in one second.
-        acks: Whether checkpoints and clears are answered.
         heard: Audio that was played to the caller.
         got: The events that came, as `play 20` (milliseconds), `checkpoint name`, `clear`, `dtmf 12`.
         closed: The code and the reason of the Close frame, once the app has sent one.
     """
 
     socket: ClientConnection
-    speed: float = 50.0
-    acks: bool = True
     heard: bytearray = field(default_factory=bytearray)
     got: list[str] = field(default_factory=list)
     largest: int = 0
@@ -137,10 +133,10 @@ class FakeCarrier:
             what, audio = await self._queue.get()
             now = time.monotonic()
             if what == "play":
-                due = max(due, now) + len(audio) / 8000 / self.speed
+                due = max(due, now) + len(audio) / 8000
                 await asyncio.sleep(due - now)
                 self.heard += audio
-            elif self.acks:
+            else:
                 name = {} if what == "cleared" else {"name": what}
                 event = "clearedAudio" if what == "cleared" else "playedStream"
                 await self.socket.send(json.dumps({"event": event, **name, **ids}))
@@ -159,8 +155,6 @@ async def dialled(
     start: str | None = "",
     sign: str | None = TOKEN,
     signed_url: str | None = None,
-    speed: float = 50.0,
-    acks: bool = True,
     headers: dict[str, str] | None = None,
 ) -> AsyncIterator[FakeCarrier]:
     """Open a stream at `url` as a carrier does; `start` is its first message, None for none."""
@@ -169,7 +163,7 @@ async def dialled(
         more["X-Plivo-Signature-V3"] = upgrade_signature_header(signed_url or url, NONCE, sign, every_form=False)
         more["X-Plivo-Signature-V3-Nonce"] = NONCE
     async with connect(url, additional_headers=more, compression=None, proxy=None) as socket:
-        carrier = FakeCarrier(socket, speed, acks)
+        carrier = FakeCarrier(socket)
         tasks = [asyncio.create_task(carrier.read()), asyncio.create_task(carrier.play())]
         try:
             with contextlib.suppress(ConnectionClosed):  # one that is refused may be closed already

@@ -15,6 +15,8 @@ from tests.serving import served
 from bothway import App, Call, UsageError
 from bothway.runtime.asgi import Receive, Scope, Send
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def echo(call: Call) -> None:
     async for frame in call.audio():
@@ -27,6 +29,7 @@ async def talk(url: str, **options: Any) -> None:
         await carrier.until(lambda: len(carrier.heard) == 2 * len(FRAME))
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_mounted_in_fastapi() -> None:
     app = new_app()
     app.answer("/answer", echo)
@@ -175,7 +178,7 @@ async def test_stopping_ends_what_does_not_end() -> None:
     async with served(app) as url, dialled((await ask(f"{url}/answer")).stream.url) as carrier:
         await carrier.say(FRAME)
         await carrier.until(lambda: carrier.heard)
-        await app.stop(0.05)
+        await app.stop()
         assert await carrier.until_closed() == (1001, "the app is stopping")
         assert app.live_calls == 0
 
@@ -191,7 +194,7 @@ async def test_hanging_up_waits_for_the_goodbye() -> None:
             await call.hangup()
             heard_at_hangup.append(call.ledger.heard_ms())
 
-        async with served(app) as url, dialled((await ask(f"{url}/answer")).stream.url, speed=5.0) as carrier:
+        async with served(app) as url, dialled((await ask(f"{url}/answer")).stream.url) as carrier:
             await carrier.until_closed()
     assert heard_at_hangup == [1000]
     assert [line.rpartition(" ")[0] for line in seen] == [f"DELETE /v1/Account/MAAAAAAAAAAAAAAAAAAA/Call/{CALL}/"]

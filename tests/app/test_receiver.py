@@ -13,7 +13,7 @@ from tests.app.listed_duplex import ListedDuplex
 
 from bothway.app.call import Call, Parties
 from bothway.app.live import LiveCalls
-from bothway.app.outgoing import MAX_UNSENT
+from bothway.app.outgoing import ACK_GRACE, MAX_UNPLAYED_MS, MAX_UNSENT
 from bothway.app.receiver import (
     AFTER_THE_CALL,
     MAX_WAITING_FRAMES,
@@ -288,7 +288,7 @@ def test_what_still_plays_when_the_handler_has_returned_has_its_time(caplog: pyt
         began = asyncio.get_running_loop().time()
         await asyncio.wait_for(closed.wait(), 60)
         assert world.duplex.closes == [(1000, "")]
-        assert asyncio.get_running_loop().time() - began < 31
+        assert asyncio.get_running_loop().time() - began == MAX_UNPLAYED_MS / 1000 + ACK_GRACE
         await asyncio.gather(*tasks)
 
     run(main())

@@ -1,4 +1,4 @@
-"""Who may open a stream: real upgrades at the package's own server and at uvicorn."""
+"""Who may open a stream: upgrades at the package's own server and at uvicorn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from bothway import App, Call, UsageError
 from bothway.app.tokens import StreamToken, derive_secret, issue
 from bothway.app.upgrades import below
 from bothway.runtime.duplex import UpgradeRequest
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(params=["server", "uvicorn"])
@@ -36,6 +38,7 @@ async def refused(url: str, **options: Any) -> None:
         assert await carrier.until_closed() == (1008, "policy")
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_only_the_carrier_gets_in(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     app = new_app()

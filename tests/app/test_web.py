@@ -1,4 +1,4 @@
-"""The HTTP side, over real sockets, by the package's own server and by uvicorn."""
+"""The HTTP side, by the package's own server and by uvicorn."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.serving import served
 from bothway import App, Call, PeerError
 from bothway.wire.verbs import Hangup, Speak
 from bothway.wire.webhooks import HangupReport, StreamStatus
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(params=["server", "uvicorn"])
@@ -35,6 +37,7 @@ async def get(url: str, method: str = "GET") -> Answer:
         return Answer(response.status, await response.text(), dict(response.headers))
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_answering_by_post_and_get(serve: Any) -> None:
     async with serve(an_app()) as url:
         for method in ("POST", "GET"):
@@ -152,6 +155,7 @@ async def test_a_body_that_is_no_form_has_no_parameters(serve: Any) -> None:
         assert "no CallUUID" in await response.text()
 
 
+@pytest.mark.usefixtures("both_times")
 async def test_a_client_that_leaves_in_the_middle(serve: Any) -> None:
     async with serve(an_app()) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

@@ -202,7 +202,7 @@ async def deaf_app() -> AsyncIterator[tuple[str, asyncio.Event]]:
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}/", silent
 
 
-@pytest.mark.parametrize("seconds", [40.0, pytest.param(1.5, marks=pytest.mark.real_sockets)])
+@pytest.mark.parametrize("seconds", [40.0, pytest.param(0.5, marks=pytest.mark.real_sockets)])
 async def test_an_app_that_never_reads_is_warned_about_and_dropped(tmp_path: Path, seconds: float) -> None:
     limits = {"slow_reader_seconds": seconds}
     async with deaf_app() as (url, silent), world(tmp_path, profile=LIVE, limits=limits) as w:

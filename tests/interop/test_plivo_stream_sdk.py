@@ -1,22 +1,22 @@
-"""Apps written with the official stream SDK, unchanged, on calls of our carrier over real sockets."""
+"""Apps written with the official stream SDK, unchanged, on calls of our carrier."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
 from plivo import plivoxml
 from plivo.utils import validate_v3_signature
 from tests.carrier.world import ACCOUNT, Caller, World, page, until, world
+from tests.serving import uvicorn_at
 from websockets.asyncio.server import ServerConnection, serve
 
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
@@ -24,6 +24,8 @@ from bothway.core.profile import DOCUMENTED, LIVE, Profile
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the SDK has warnings of its own, which are not ours to fix
     from plivo_stream import PlivoFastAPIStreamingHandler, PlivoWebsocketStreamingHandler
+
+pytestmark = pytest.mark.virtual_time
 
 GREETING = b"\x11" * 160 * 5
 LONG = b"\x22" * 160 * 500
@@ -101,12 +103,6 @@ def answer_xml(url: str) -> str:
     return str(plivoxml.ResponseElement().add(stream).to_string())
 
 
-class _Uvicorn(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def fastapi_app(diary: Diary, w: World) -> AsyncIterator[str]:
     """The FastAPI variant under uvicorn, with an answer URL and an upgrade that check signatures."""
@@ -130,15 +126,8 @@ async def fastapi_app(diary: Diary, w: World) -> AsyncIterator[str]:
         converse(handler, diary)
         await handler.start()
 
-    server = _Uvicorn(uvicorn.Config(app, "127.0.0.1", 0, ws="websockets-sansio", log_level="warning", lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    async with uvicorn_at(app) as port:
         yield f"http://127.0.0.1:{port}/answer"
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @asynccontextmanager
@@ -159,7 +148,14 @@ async def websockets_app(diary: Diary, w: World) -> AsyncIterator[str]:
 Variant: TypeAlias = Callable[[Diary, World], AbstractAsyncContextManager[str]]
 
 
-@pytest.mark.parametrize("profile", [DOCUMENTED, LIVE], ids=lambda profile: profile.name)
+@pytest.mark.parametrize(
+    "profile",
+    [
+        pytest.param(DOCUMENTED, id="documented"),
+        pytest.param(LIVE, id="live"),
+        pytest.param(DOCUMENTED, id="real", marks=pytest.mark.real_sockets),
+    ],
+)
 @pytest.mark.parametrize("variant", [fastapi_app, websockets_app], ids=["fastapi", "websockets"])
 @pytest.mark.parametrize("who", ["app", "caller"])
 async def test_a_conversation(tmp_path: Path, variant: Variant, profile: Profile, who: str) -> None:

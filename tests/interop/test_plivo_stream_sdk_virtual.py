@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -180,6 +180,40 @@ async def test_a_caller_who_hangs_up_in_the_middle(carrier: LabCarrier, profile:
     await caller.called_back("/hangup", HangupCauseCode="4000", HangupSource="Caller").within(0.1)
     assert callbacks(caller) == (["started", "stopped"] if profile == "documented" else ["StartStream"])
     await the_app_is_done(caller, keys="", unplayed=("greeting",))
+
+
+async def paced(text: str) -> AsyncIterator[bytes]:
+    """A text-to-speech that is no faster than speech, as many are: 20 ms at a time."""
+    frame = sdk_agent.RATE * 2 // 50
+    async for audio in ToneVoice(rate=sdk_agent.RATE).synthesize(text):
+        for start in range(0, len(audio), frame):
+            yield audio[start : start + frame]
+            await asyncio.sleep(0.02)
+
+
+@on_every_wire
+async def test_what_is_not_yet_made_is_not_said_after_a_barge_in(
+    carrier: LabCarrier, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdk_agent, "speak", paced)
+    caller = await carrier.call(sdk_agent.api)
+    await caller.press("12")
+    await caller.interrupts("Stop", after=1.0)
+    await caller.hears("You spoke for 0.24 seconds.").within(4)
+    assert "pressed" not in caller.heard_text
+    await caller.press("3")
+    await caller.hears("You pressed").within(2)
+    await caller.hangs_up()
+    await the_app_is_done(caller, keys="123", unplayed=("key 3",))
+
+
+@on_every_wire
+async def test_a_caller_who_hangs_up_while_the_app_sends(carrier: LabCarrier, profile: str) -> None:
+    """The frame that makes the app clear, and the end: left alone, the SDK reads from a closed socket for ever."""
+    caller = await carrier.call(sdk_agent.api)
+    await caller.hears("bakery").within(3)
+    await asyncio.gather(caller.say("A"), caller.hangs_up())
+    await the_app_is_done(caller)
 
 
 @on_every_wire

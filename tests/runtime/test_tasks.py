@@ -9,6 +9,8 @@ import pytest
 from bothway.errors import UsageError
 from bothway.runtime.tasks import Tasks
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def forever() -> None:
     await asyncio.Event().wait()

@@ -17,6 +17,7 @@ class Call:
         self.over = False
         self.seen: list[str] = []
         self.failures: list[str] = []
+        self.promises: list[str] = []
         self.looks: list[Callable[[], None]] = []
 
     def watch(self, look: Callable[[], None]) -> None:
@@ -24,6 +25,12 @@ class Call:
 
     def unwatch(self, look: Callable[[], None]) -> None:
         self.looks.remove(look)
+
+    def promised(self, what: str) -> None:
+        self.promises.append(what)
+
+    def awaited(self, what: str) -> None:
+        self.promises.remove(what)
 
     def failed(self, why: str) -> CallFailedError:
         self.failures.append(why)
@@ -135,10 +142,14 @@ async def _kept(expectation: Expectation[str]) -> None:
     await expectation
 
 
-def test_one_that_is_never_awaited_warns() -> None:
+def test_one_that_is_not_awaited_is_a_promise_that_is_not_kept() -> None:
     call = Call()
-    with pytest.warns(RuntimeWarning, match="never awaited, and never checked: the bell"):
-        call.expects("bell")
+    call.seen.append("bell")
+    expectation = call.expects("bell")
+    call.expects("whistle")
+    assert call.promises == ["the bell", "the whistle"]
+    run(_kept(expectation))
+    assert call.promises == ["the whistle"]
 
 
 def test_two_may_wait_at_once() -> None:

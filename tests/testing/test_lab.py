@@ -73,6 +73,44 @@ async def test_a_stream_to_where_nobody_is(carrier: LabCarrier) -> None:
     assert "elsewhere.example.com" in end.text("text")
 
 
+def test_there_are_two_levels() -> None:
+    with pytest.raises(UsageError, match="there is no level 'byte': choose messages or bytes"):
+        LabCarrier(level="byte")  # type: ignore[arg-type]
+
+
+async def test_a_calls_headers_reach_the_app_and_no_others(carrier: LabCarrier) -> None:
+    caller = await carrier.call(new_app(greet), headers={"X-PH-Shop": "7"})
+    assert caller.webhooks[0].params["X-PH-Shop"] == "7"
+    with pytest.raises(UsageError, match="the header 'shop' is none of a call's"):
+        await carrier.call(new_app(greet), headers={"shop": "7"})
+
+
+def test_an_expectation_that_is_never_awaited_fails_the_test() -> None:
+    async def main() -> None:
+        async with LabCarrier() as carrier:
+            app = App(check_signatures=False)
+            app.answer("/answer", greet)
+            caller = await carrier.call(app)
+            caller.hears("this is not said")
+
+    with pytest.raises(CallFailedError, match="never awaited: the caller to hear “this is not said”"):
+        run(main())
+
+
+async def test_when_a_call_is_over_the_app_has_noticed(carrier: LabCarrier) -> None:
+    tidied: list[str] = []
+
+    async def tidy(call: Call) -> None:
+        await call.ended
+        for _ in range(5):
+            await asyncio.sleep(0)
+        tidied.append(call.id)
+
+    caller = await carrier.call(new_app(tidy))
+    await caller.hangs_up()
+    assert tidied == [caller.call_id]
+
+
 async def test_two_carriers_of_one_seed_place_the_same_calls() -> None:
     def conversation(seed: int) -> list[Any]:
         async def main() -> list[Any]:

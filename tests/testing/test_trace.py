@@ -65,3 +65,14 @@ def test_a_failure_is_marked_where_it_was_noticed() -> None:
     assert str(trace.failed("it is late")) == "it is late"
     trace.mark("and later")
     assert trace.marks == [Mark(1240, "it is late"), Mark(1240, "and later")]
+
+
+def test_promises_are_kept_by_awaiting() -> None:
+    trace = Trace(lambda: 0)
+    for what in ("a", "b", "a"):
+        trace.promised(what)
+    trace.awaited("a")
+    assert trace.promises == ["b", "a"]
+    trace.awaited("b")
+    trace.awaited("b")
+    assert trace.promises == ["a"]

@@ -467,7 +467,7 @@ def _strip(evidence: CallEvidence, width: int, colour: bool) -> list[str]:
     rows = [f"one mark is {duration(cell_ms)}"]
     for first in range(0, len(cells), columns):
         here = range(first, min(first + columns, len(cells)))
-        marks = "".join(f"{clock(cell * cell_ms)[:5]:<10}" for cell in here if (cell - first) % 10 == 0)
+        marks = "".join(f"{clock(cell * cell_ms)[:-4]:<10}" for cell in here if (cell - first) % 10 == 0)
         for side, who in enumerate(sides):
             bars = "".join(
                 _BARS[heights[cell, side]] if cells[cell, side] >= THRESHOLD_DBFS else _QUIET for cell in here

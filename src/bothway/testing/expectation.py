@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -40,6 +39,12 @@ class Scene(Protocol):
     def unwatch(self, look: Callable[[], None]) -> None:
         """Stop that."""
 
+    def promised(self, what: str) -> None:
+        """An expectation was made, which has to be awaited before the test is over."""
+
+    def awaited(self, what: str) -> None:
+        """It is."""
+
     def failed(self, why: str) -> CallFailedError:
         """The error that tells of a failure, which is noted at the present place of the timeline."""
         ...
@@ -63,7 +68,7 @@ class _Question(Generic[_T]):
 
 
 class Expectation(Generic[_T]):
-    """Something that is to happen on a call. Await it; until then nothing is checked.
+    """Something that is to happen on a call. Await it: until then nothing is checked, and a test that forgets it fails.
 
     It is fulfilled by what has happened already and was not claimed by an earlier expectation, or by what happens
     within the time that it gives. That time is the call's: in virtual time, waiting costs none.
@@ -84,7 +89,7 @@ class Expectation(Generic[_T]):
         self._scene = scene
         self._question = _Question(what, check, instead, on_line)
         self._seconds = DEFAULT_SECONDS
-        self._awaited = False
+        scene.promised(what)
 
     def within(self, seconds: float) -> Expectation[_T]:
         """Wait for no longer than this, from the moment at which it is awaited.
@@ -98,13 +103,8 @@ class Expectation(Generic[_T]):
         return self
 
     def __await__(self) -> Generator[Any, None, _T]:
-        self._awaited = True
+        self._scene.awaited(self._question.what)
         return self._outcome().__await__()
-
-    def __del__(self) -> None:
-        if not self._awaited:
-            text = f"an expectation was never awaited, and never checked: {self._question.what}"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     async def _outcome(self) -> _T:
         __tracebackhide__ = True

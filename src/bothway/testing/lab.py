@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 from urllib.parse import urljoin, urlsplit
 
+from bothway.audio.format import FRAME_MS
 from bothway.carrier.carrier import Carrier
 from bothway.carrier.config import Account, Application
 from bothway.carrier.legs.scripted import ScriptedLeg
@@ -29,7 +30,7 @@ from bothway.testing.asgi_websocket import AppSockets, connect_app
 from bothway.testing.blocking import Guard, guarded
 from bothway.testing.caller import Caller
 from bothway.testing.exchanges import RecordedApi, RecordedHttp, RestRequest, Webhook
-from bothway.testing.expectation import Expectation
+from bothway.testing.expectation import CallFailedError, Expectation
 from bothway.testing.network import MemoryNetwork
 from bothway.testing.story import tell
 from bothway.testing.virtual_loop import VirtualLoop
@@ -70,6 +71,9 @@ class LabCarrier:
         voice: Says what callers and documents say; a `ToneVoice` by default, which callers understand.
         keep_audio: Whether calls are kept as heard, for their timelines.
 
+    Raises:
+        UsageError: There is no such level.
+
     Attributes:
         account: Whose calls they are.
         seed: As given.
@@ -87,6 +91,8 @@ class LabCarrier:
         voice: TextToSpeech | None = None,
         keep_audio: bool = True,
     ) -> None:
+        if level not in get_args(Level):
+            raise UsageError(f"there is no level {level!r}: choose messages or bytes")
         self.account = account or Account(
             os.environ.get("PLIVO_AUTH_ID") or AUTH_ID, os.environ.get("PLIVO_AUTH_TOKEN") or AUTH_TOKEN
         )
@@ -166,8 +172,13 @@ class LabCarrier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-        if error is None and self._guard is not None and self._guard.first_error is not None:
+        if error is not None:
+            return
+        if self._guard is not None and self._guard.first_error is not None:
             raise self._guard.first_error  # the app may have caught it
+        for caller in self.calls:
+            if caller.trace.promises:
+                raise CallFailedError(f"it was expected, and never awaited: {caller.trace.promises[0]}")
 
     async def serve(self, app: ASGIApp, origin: str | None = None) -> str:
         """Serve an app, from its lifespan's start-up to its shut-down at the end of the test.
@@ -220,8 +231,11 @@ class LabCarrier:
             time_limit: Seconds after which the carrier ends the call.
 
         Raises:
-            UsageError: The app cannot be served, or the carrier takes no calls.
+            UsageError: The app cannot be served, a header is none of a call's, or the carrier takes no calls.
         """
+        for name in headers or ():
+            if not name.upper().startswith("X-PH-"):
+                raise UsageError(f"the header {name!r} is none of a call's: its headers are named X-PH-…")
         parts = urlsplit(answer)
         origin = await self.serve(app, f"{parts.scheme}://{parts.netloc}" if parts.netloc else None)
         application = Application(
@@ -325,4 +339,5 @@ def _origin(url: str) -> str:
 
 async def _accounted(live: LiveCall, caller: Caller) -> None:
     await live.accounted.wait()
+    await asyncio.sleep(FRAME_MS / 1000)  # in which the app notices, and tidies up
     caller.trace.close()

@@ -40,6 +40,7 @@ class Trace:
         webhooks: Every document and callback of this call that was requested, in order.
         rest: Every REST request that the app made about it, in order.
         marks: What was not as expected.
+        promises: What is expected and was not awaited yet.
         over: Whether the call has ended, and all about it is done.
     """
 
@@ -53,6 +54,7 @@ class Trace:
         self._now_ms = now_ms
         self._watchers: list[Callable[[], None]] = []
         self._claimed: set[int] = set()  # by identity: of things that this trace keeps
+        self.promises: list[str] = []
 
     @property
     def ended(self) -> LogRecord | None:
@@ -103,6 +105,15 @@ class Trace:
     def unwatch(self, look: Callable[[], None]) -> None:
         """Stop that."""
         self._watchers.remove(look)
+
+    def promised(self, what: str) -> None:
+        """An expectation was made."""
+        self.promises.append(what)
+
+    def awaited(self, what: str) -> None:
+        """It is awaited."""
+        if what in self.promises:  # it may be awaited twice
+            self.promises.remove(what)
 
     def failed(self, why: str) -> CallFailedError:
         """The error that tells of a failure, which is noted at the present place of the timeline."""

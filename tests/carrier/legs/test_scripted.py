@@ -54,7 +54,7 @@ async def test_a_call_from_ring_to_end() -> None:
     leg.ringing("c-1")
     leg.log({"event": "call"})
     leg.answered()
-    for _ in range(5):
+    for _ in range(4):
         leg.send_frames([QUIET])
         leg.send_digits("#")
         await asyncio.sleep(0)
@@ -80,7 +80,20 @@ async def test_the_call_is_never_called_from_inside_send_frames() -> None:
     leg.send_frames([QUIET, QUIET, QUIET])
     assert call.told == []
     await asyncio.sleep(0)
-    assert call.told == [WORDS[:160], WORDS[160:], QUIET, "hung up"]
+    assert call.told == [WORDS[:160], WORDS[160:], QUIET]
+    await asyncio.sleep(0.015)
+    assert call.told[3:] == ["hung up"], "between two frames"
+
+
+async def test_a_caller_that_hangs_up_when_the_call_has_just_ended_has_not_hung_up() -> None:
+    leg = a_leg(Say("hi"))
+    call = Call(leg)
+    leg.attach(call)
+    leg.send_frames([QUIET, QUIET, QUIET])
+    await asyncio.sleep(0)
+    leg.ended(HangupCause.of(4010, "Plivo"), "", ran_to_end=True)
+    await asyncio.sleep(0.015)
+    assert call.told == [WORDS[:160], WORDS[160:], QUIET]
 
 
 async def test_an_ended_call_is_told_nothing_more() -> None:

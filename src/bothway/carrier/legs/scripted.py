@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from bothway.audio.format import AudioFormat
+from bothway.audio.format import FRAME_MS, AudioFormat
 from bothway.carrier.leg import LegSink
 from bothway.carrier.scripted_caller import CallResult, FrameCaller, Turn
 from bothway.errors import UsageError
@@ -19,7 +19,7 @@ class ScriptedLeg:
     """A `Leg` whose party is a `FrameCaller`, such as a `ScriptedCaller`.
 
     What the caller does in answer to a frame reaches the call with the loop's next round: after the tick that sent the
-    frame, and before the next one, as over a very fast network.
+    frame, and before the next one, as over a very fast network. It hangs up between two frames.
 
     Args:
         caller: Has heard nothing yet.
@@ -106,4 +106,8 @@ class ScriptedLeg:
                 call.caller_digit(digit)
             if turn.hang_up:
                 self._hung_up = True
-                call.caller_hung_up()
+                self._loop.call_later(FRAME_MS / 2000, self._hang_up, call)
+
+    def _hang_up(self, call: LegSink) -> None:
+        if not self._done.done():
+            call.caller_hung_up()
