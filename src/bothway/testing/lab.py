@@ -216,7 +216,7 @@ class LabCarrier:
         leg: LegFormat = "pcmu",
         time_limit: int = 14_400,
     ) -> Caller:
-        """Call an app, and wait until the call is answered, or over.
+        """Call an app, and wait until the call is answered and its stream is open if it begins with one, or it is over.
 
         Args:
             app: Any ASGI application; it is served if it is not yet.
@@ -261,7 +261,7 @@ class LabCarrier:
         await Expectation(
             caller.trace,
             "the call to be answered",
-            lambda: True if caller.answered or caller.ended is not None else None,
+            lambda: True if _is_up(caller) or caller.ended is not None else None,
             on_line=False,
         ).within(_ANSWER_SECONDS)
         return caller
@@ -335,6 +335,14 @@ def _origin(url: str) -> str:
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     port = parts.port if parts.port != {"http": 80, "https": 443}.get(scheme) else None
     return f"{scheme}://{parts.hostname}" + (f":{port}" if port else "")
+
+
+def _is_up(caller: Caller) -> bool:
+    """Whether a call is answered, and the stream open that its document begins with: what is said now is heard."""
+    verbs = [record.text("element") for record in caller.records if record.event == "verb"]
+    if not caller.answered or verbs[-1:] != ["Stream"]:
+        return caller.answered
+    return any(record.event in ("stream_started", "stream_ended", "stream_refused") for record in caller.records)
 
 
 async def _accounted(live: LiveCall, caller: Caller) -> None:
