@@ -61,7 +61,7 @@ async def test_starlette() -> None:
     assert receiver.told == [("opened",), ("text", "GRÜSSE".encode()), ("closed", 1000, "bye")]
     assert said == [
         "1 2 y välue".encode().decode("latin-1"),
-        "ws://app.test/stream/1 2?x=y Address(host='10.0.0.9', port=40000)",
+        "ws://app.test/stream/1 2?x=y Address(host='10.255.0.1', port=49152)",
         "1000 bye",
     ]
     assert sockets.errors == []

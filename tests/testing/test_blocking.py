@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -317,7 +318,7 @@ async def test_a_plain_callback_is_interrupted_too_and_the_loop_goes_on() -> Non
         await asyncio.sleep(0.001)
     texts = [str(it["exception"]) for it in heard]
     assert f"test_blocking.py:{line_of('held up: _queue')} in _queue" in texts[0]
-    assert texts[1].startswith("C code, run by the event loop itself, has held up the event loop for 0.08 real seconds")
+    assert texts[1].startswith("C code that the event loop runs has held up the event loop for 0.08 real seconds")
 
 
 @linux_like
@@ -511,11 +512,13 @@ def test_a_signal_of_someone_elses_goes_to_them() -> None:
 
 
 def test_the_watchdog_does_not_keep_a_standstill_from_being_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(virtual_loop, "GRACE_S", 0.1)
+    monkeypatch.setattr(virtual_loop, "GRACE_S", 20.0)
 
     async def handler() -> None:
         with guard_here(patience=0.1):
             await asyncio.get_running_loop().create_future()
 
+    started = time.monotonic()
     with pytest.raises(StandstillError):
         virtual_loop.run(handler())
+    assert time.monotonic() - started < 10

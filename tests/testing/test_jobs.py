@@ -64,6 +64,15 @@ def test_results_come_in_the_order_of_submission() -> None:
     assert run(main()) == ["slow", "slow goes on", "fast", "fast goes on", "faster", "faster goes on"]
 
 
+def test_a_set_of_jobs_has_the_order_of_submission() -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        done, _ = await asyncio.wait([loop.run_in_executor(None, int, number) for number in range(30)])
+        return [job.result() for job in done]
+
+    assert run(main()) == list(range(30))
+
+
 def test_a_result_comes_when_nothing_else_is_ready() -> None:
     async def main() -> list[str]:
         order = []

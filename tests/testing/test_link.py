@@ -135,6 +135,13 @@ async def test_a_closed_link_gives_both_ends_an_end_of_file() -> None:
         link.close()
         assert await read(client) == b""
         assert await read(server) == b""
+    async with linked() as (link, client, server):
+        link.stall()
+        await send(client, b"not taken")
+        link.close()
+        with pytest.raises(ConnectionResetError):
+            await read(client)
+        assert await read(server) == b""
 
 
 @in_network

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import aiohttp
@@ -21,7 +21,7 @@ from tests.runtime.receivers import Echo
 from tests.testing.in_network import in_network, network, open_descriptors, running_loop, steps
 
 from bothway.errors import UsageError
-from bothway.runtime.duplex_picows import PicowsDuplex, connect
+from bothway.runtime.duplex_picows import PicowsDuplex, UnreachableError, connect
 from bothway.testing.asgi_server import serve
 from bothway.testing.link import Link
 from bothway.testing.memory_server import MemoryServer
@@ -157,6 +157,26 @@ async def test_ports_that_are_in_use_are_not_given_out() -> None:
 
 
 @in_network
+async def test_ports_go_round_and_leave_out_what_anybody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bothway.testing.network._LAST_PORT", FIRST_PORT + 2)
+    async with listening(("a.test", FIRST_PORT + 1)):
+        async with listening(("b.test", FIRST_PORT + 1)):
+            pass
+        given = []
+        for _ in range(4):
+            async with listening(("a.test", 0)) as servers:
+                given.append(servers[0].sockets[0].getsockname()[1] - FIRST_PORT)
+        assert given == [0, 2, 0, 2]
+
+
+@in_network
+async def test_ipv6_addresses_are_the_same_however_they_are_written() -> None:
+    async with listening(("2001:DB8:0::1", 80)):
+        assert (await ask("2001:db8::0:1", 80))[1:] == (("2001:db8::1", 80), b"hello")
+        assert str(network()) == "http://[2001:db8::1]:80"
+
+
+@in_network
 async def test_a_socket_that_somebody_bound_can_listen() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -277,6 +297,29 @@ async def test_the_links_are_listed_in_the_order_of_connection() -> None:
 
 
 @in_network
+async def test_a_socket_is_an_end_of_its_own_link_whoever_else_has_its_port() -> None:
+    accepted: list[Any] = []
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            accepted.append(transport.get_extra_info("socket"))
+
+    loop = asyncio.get_running_loop()
+    async with listening(("127.0.0.1", 80)):
+        _, writer = await asyncio.open_connection("127.0.0.1", 80)
+        server = await loop.create_server(Server, *writer.get_extra_info("sockname"))
+        transport, _ = await loop.create_connection(asyncio.Protocol, *writer.get_extra_info("sockname"))
+        await steps()
+        first, second = network().links
+        assert network().link_of(writer.get_extra_info("socket")) is first
+        assert network().link_of(transport.get_extra_info("socket")) is network().link_of(accepted[0]) is second
+        transport.close()
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+@in_network
 async def test_connections_are_refused_on_demand() -> None:
     async with listening(("app.test", 80), ("api.test", 80)):
         network().refuse(1)
@@ -383,6 +426,27 @@ async def test_a_place_can_be_told_to_have_tls() -> None:
         assert str(network()) == "https://app.test:443, http://app.test:80"
         await steps()
         assert network().links == ()
+
+
+@in_network
+async def test_a_place_with_tls_resets_who_speaks_without(caplog: pytest.LogCaptureFixture) -> None:
+    network().add_tls("app.test", 81)
+    async with listening(("app.test", 443), tls=True), listening(("app.test", 81)):
+        for port in (443, 81):
+            _, silent = await asyncio.open_connection("app.test", port)
+            silent.close()
+            await steps()
+            assert caplog.text == ""
+            reader, writer = await asyncio.open_connection("app.test", port)
+            writer.write(b"hello")
+            with closing(writer), pytest.raises(ConnectionResetError):
+                await reader.read()
+            assert f"to app.test:{port}>: the client sent something without TLS" in caplog.text
+            caplog.clear()
+        with pytest.raises(UnreachableError, match="closed the connection instead of answering"):
+            await connect("ws://app.test:443/", Echo())
+    await steps()
+    assert network().links == ()
 
 
 # --- libraries ----------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.server import read_body
 from bothway.testing.requests_adapter import RequestsAdapter, patched
+from bothway.testing.virtual_loop import VirtualLoop
 
 ACCOUNT = Account("MAXXXXXXXXXXXXXXXXXX", "a-token-for-tests-alone")
 CALL_ID = "6a9f2a5e-27c1-4d6e-9d6d-5d5a6a0f3b11"
@@ -433,6 +434,9 @@ async def test_the_callers_task_is_left_as_it_was() -> None:
 
     async def meddling() -> None:
         variable.set("the application's")
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
 
     async def handler() -> str:
         async with asyncio.timeout(5) as deadline:
@@ -470,6 +474,29 @@ async def test_a_thread_does_not_wait_for_ever() -> None:
         await asyncio.to_thread(requests.get, "http://app.test/")
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_thread_that_works_for_nobody_does_not_wait_for_ever_for_a_virtual_loop() -> None:
+    seen: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(requests.ReadTimeout) as caught:
+            requests.get("http://app.test/", timeout=5)
+        seen.append(str(caught.value))
+
+    thread = threading.Thread(target=ask, daemon=True)
+
+    async def main() -> None:
+        with serving({"http://app.test": Answers()}, patience=0.1):
+            thread.start()
+            thread.join(0.05)
+
+    loop = VirtualLoop()
+    loop.run_until_complete(main())
+    thread.join(10)
+    loop.run_until_complete(asyncio.sleep(1))
+    loop.close()
+    assert seen == ["the event loop has not answered within 0.1 real seconds"]
 
 
 def test_a_thread_hears_that_the_network_was_closed() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import aiofastnet
+import aiohttp
 import anyio
 import anyio.streams.tls
 import picows
@@ -43,25 +44,35 @@ def accept(request: UpgradeRequest) -> Receiver:
     return Echo()
 
 
+def replaced() -> list[Any]:
+    """What is replaced while a network is open, as it is now."""
+    return [
+        aiofastnet.create_connection,
+        aiofastnet.create_server,
+        aiohttp.AsyncResolver.resolve,
+        anyio.streams.tls.TLSStream.wrap,
+    ]
+
+
 @contextmanager
 def functions() -> Iterator[None]:
     """What is replaced while a network is open is as before afterwards."""
-    before = aiofastnet.create_connection, aiofastnet.create_server, anyio.streams.tls.TLSStream.wrap
+    before = replaced()
     yield
-    assert (aiofastnet.create_connection, aiofastnet.create_server, anyio.streams.tls.TLSStream.wrap) == before
+    assert replaced() == before
 
 
 def test_the_functions_are_replaced_while_any_network_is_open() -> None:
     with functions():
-        original = aiofastnet.create_server
+        original = replaced()
         one, other = NetworkLoop(), NetworkLoop()
-        replaced = aiofastnet.create_server
-        assert replaced is not original
+        replacement = replaced()
+        assert all(now is not before for now, before in zip(replacement, original, strict=True))
         one.close()
         one.close()
-        assert aiofastnet.create_server is replaced
+        assert replaced() == replacement
         other.close()
-        assert aiofastnet.create_server is original
+        assert replaced() == original
 
 
 def test_on_another_loop_they_do_what_they_always_do() -> None:
@@ -74,6 +85,8 @@ def test_on_another_loop_they_do_what_they_always_do() -> None:
         await notes.heard.wait()
         duplex.abort()
         await notes.over.wait()
+        with pytest.raises(AttributeError):  # from its own way of asking, which it was not made ready for
+            await Elsewhere().resolve("127.0.0.1")
         async with await anyio.connect_tcp("127.0.0.1", server.port):
             pass
         with pytest.raises(ssl.SSLError):
@@ -144,6 +157,29 @@ async def test_picows_itself_connects_and_listens_in_the_network() -> None:
     await transport.wait_disconnected()
     server.close()
     await server.wait_closed()
+
+
+class Elsewhere(aiohttp.AsyncResolver):
+    """What aiohttp makes where aiodns is installed, and without anybody to ask."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+@in_network
+async def test_aiohttp_looks_names_up_in_the_network_though_it_has_aiodns() -> None:
+    server = Server(scheme, accept, host="carrier.test", port=80)
+    await server.start()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Elsewhere())) as session:
+        async with session.get("http://carrier.test/") as answer:
+            assert await answer.text() == "http 10.255.0.1"
+        with pytest.raises(aiohttp.ClientConnectorDNSError, match=r"nobody is called x.test in this network"):
+            await session.get("http://x.test/")
+    await server.stop(0.0)
+    await steps()
 
 
 @in_network

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import types
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
-from bothway.testing.standstill import MAX_LISTED, place_of_frame, waiting_tasks
+import pytest
+
+import bothway
+from bothway.testing.standstill import MAX_LISTED, bystanders, has_strangers, place_of_frame, waiting_tasks
 
 _HERE = __file__.removeprefix(os.getcwd() + os.sep)
+_PACKAGE = str(Path(bothway.__file__).parent)
 
 
 @types.coroutine
@@ -78,5 +84,50 @@ def test_no_task_is_said_to_be_none() -> None:
 
 def test_a_thread_is_where_the_users_code_is() -> None:
     assert place_of_frame(sys._getframe()).startswith(f"{_HERE}:")
-    assert place_of_frame(sys._getframe()).endswith(" in test_a_thread_is_where_the_users_code_is")
-    assert place_of_frame(None) == "not known where"
+    place = place_of_frame(sys._getframe())
+    line = test_a_thread_is_where_the_users_code_is.__code__.co_firstlineno + 2
+    assert place == f"{_HERE}:{line} in {sys._getframe().f_code.co_name}: `place = place_of_frame(sys._getframe())`"
+    assert place_of_frame(None) == "C code that the event loop runs"
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"),
+    [
+        (["app.py", f"{_PACKAGE}/app/call.py", f"{_PACKAGE}/testing/caller.py", asyncio.locks.__file__], 0),
+        (["/x/site-packages/a.py", f"{_PACKAGE}/app/call.py", f"{_PACKAGE}/testing/caller.py", "<frozen os>"], 1),
+        ([f"{_PACKAGE}/app/call.py", "/x/site-packages/a.py", f"{_PACKAGE}/testing/caller.py"], 1),
+        ([asyncio.locks.__file__, f"{_PACKAGE}/testing/caller.py", asyncio.locks.__file__], 1),
+        ([asyncio.tasks.__file__, asyncio.locks.__file__], 1),
+    ],
+)
+def test_of_many_files_the_one_nearest_to_the_user_is_shown(files: list[str], shown: int) -> None:
+    """Whatever is outside of a loop's callback, such as this test, has nothing to do with it."""
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(place_of_frame(sys._getframe().f_back))
+
+    called = look
+    for file in reversed(files):
+        called = eval(compile("lambda: inner()", file, "eval"), {"inner": called})
+    loop = asyncio.new_event_loop()
+    loop.call_soon(called)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert seen[0].startswith(f"{files[shown].removeprefix(os.getcwd() + os.sep)}:1 in <lambda>")
+
+
+def test_a_thread_that_only_watches_is_no_stranger() -> None:
+    def others() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each is not here and each not in bystanders]
+
+    here = threading.current_thread()
+    assert has_strangers() == bool(others())
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    assert has_strangers()
+    bystanders.add(thread)
+    assert has_strangers() == bool(others())
+    over.set()
+    thread.join()

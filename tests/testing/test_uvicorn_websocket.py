@@ -548,7 +548,7 @@ async def test_the_scope_is_as_over_a_socket() -> None:
         for carrier in carriers:
             await carrier.over.wait()
     real, ours = (ear.scope for ear in ears)
-    assert ours.pop("client") == ("10.0.0.9", 40000)
+    assert ours.pop("client") == ("10.255.0.1", 49152)
     assert real.pop("client")[0] == "127.0.0.1"
     keys = [dict(scope["headers"])[b"sec-websocket-key"] for scope in (real, ours)]
     assert len(keys[0]) == len(keys[1])

@@ -12,15 +12,17 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bothway.errors import UsageError
 from bothway.speech.providers.espeak import EspeakVoice
+from bothway.testing import virtual_loop
 from bothway.testing.standstill import PatienceError, RunawayError, StandstillError
 from bothway.testing.virtual_loop import START_S, VirtualLoop, run
 from bothway.testing.wall import EPOCH
@@ -161,12 +163,49 @@ def test_an_ordinary_loop_beside_it_stays_ordinary() -> None:
     assert 0.015 < asyncio.run(main()) < 5
 
 
-def test_debug_mode_works() -> None:
-    async def main() -> None:
+def test_debug_mode_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> bool:
         await asyncio.sleep(1)
         await asyncio.to_thread(len, "")
+        return asyncio.get_running_loop().get_debug()
 
-    run(main(), debug=True)
+    assert run(main(), debug=True)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    assert run(main())
+    assert not run(main(), debug=False)
+
+
+def test_asynchronous_generators_are_closed_in_the_order_in_which_they_were_begun() -> None:
+    closed: list[int] = []
+
+    async def chunks(number: int) -> AsyncIterator[bytes]:
+        try:
+            yield b""
+        finally:
+            await asyncio.sleep(1)
+            closed.append(number)
+
+    async def main() -> list[AsyncIterator[bytes]]:
+        begun = [chunks(number) for number in range(30)]
+        for each in begun:
+            await anext(each)
+        return begun
+
+    assert len(run(main())) == 30
+    assert closed == list(range(30))
+
+
+def test_a_timer_that_is_never_due_is_as_good_as_none() -> None:
+    async def main(*, lost: bool) -> float:
+        async with asyncio.timeout(float("inf")):
+            await asyncio.sleep(5)
+            if lost:
+                await asyncio.Event().wait()
+        return elapsed()
+
+    assert run(main(lost=False)) == 5
+    with pytest.raises(StandstillError):
+        run(main(lost=True))
 
 
 def test_a_closed_loop_takes_no_more() -> None:
@@ -269,6 +308,19 @@ def test_a_signal_is_heard_within_some_turns() -> None:
     assert run(main()) < 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no Unix signals")
+def test_a_signal_that_has_come_is_heard_where_all_else_stands_still() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        heard = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, heard.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await heard.wait()
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    run(main())
+
+
 # --- when nothing can happen ---
 
 
@@ -300,6 +352,62 @@ def test_a_thread_of_others_may_end_a_standstill() -> None:
     assert run(main()) == 0
 
 
+def test_a_standstill_does_not_wait_for_its_own_threads_and_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "GRACE_S", 20.0)
+
+    async def main() -> None:
+        writers: list[asyncio.StreamWriter] = []
+        async with await asyncio.start_server(lambda _, writer: writers.append(writer), "app.test", 80):
+            reader, writer = await asyncio.open_connection("app.test", 80)
+            await asyncio.to_thread(len, "")
+            await anyio.to_thread.run_sync(len, "")
+            try:
+                await reader.read()
+            finally:
+                for each in (writer, *writers):
+                    each.close()
+
+    started = time.monotonic()
+    with pytest.raises(StandstillError):
+        run(main())
+    assert time.monotonic() - started < 10
+
+
+def test_somebody_elses_end_of_a_socket_may_end_a_standstill() -> None:
+    async def main() -> bytes:
+        near, far = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=far)
+        child = subprocess.Popen(["sh", "-c", "sleep 0.05; echo hello"], stdout=near.fileno())  # noqa: ASYNC220
+        near.close()
+        heard = await reader.readline()
+        child.wait()
+        writer.close()
+        return heard
+
+    assert run(main()) == b"hello\n"
+
+
+def test_a_task_that_spins_for_what_a_thread_does_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "LIMIT_TURNS", 1000)
+
+    async def main() -> None:
+        job = asyncio.create_task(asyncio.to_thread(len, ""))
+        while not job.done():  # noqa: ASYNC110 - the spinning is what is tested
+            await asyncio.sleep(0)
+
+    with pytest.raises(RunawayError, match=r"ready 1000 turns long[^$]*`await asyncio.sleep\(0\)`"):
+        run(main())
+
+
+def test_a_timer_that_is_too_far_away_does_not_run() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(24 * 3600, print)
+        await asyncio.Event().wait()
+
+    with pytest.raises(RunawayError, match="or is that far away"):
+        run(main())
+
+
 def test_a_ticker_does_not_run_for_ever() -> None:
     async def main() -> None:
         async def tick() -> None:
@@ -310,7 +418,7 @@ def test_a_ticker_does_not_run_for_ever() -> None:
         await asyncio.Event().wait()
         ticker.cancel()
 
-    with pytest.raises(RunawayError, match=r"for 4 h in one run[^$]*ticker: [^$]* in ") as raised:
+    with pytest.raises(RunawayError, match=r"for more than 4 h in one run[^$]*ticker: [^$]* in ") as raised:
         run(main())
     assert isinstance(raised.value, UsageError)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import multiprocessing
 import os
 import random
 import secrets
@@ -14,11 +15,13 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from asyncio import as_completed
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from time import monotonic as real_time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -190,6 +193,73 @@ def test_what_a_module_imports_while_a_loop_runs_is_real_afterwards(
     module.sleep(0.02)
     assert time.perf_counter() - started > 0.015
     assert module.urandom(8) != module.urandom(8)
+
+
+def test_a_module_that_is_imported_anew_follows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "imported_twice.py").write_text("from time import monotonic\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    async def main() -> float:
+        now: float = sys.modules["imported_twice"].monotonic()
+        return now
+
+    for _ in range(2):
+        importlib.import_module("imported_twice")
+        assert run(main()) == START_S
+        del sys.modules["imported_twice"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_forked_within_a_run_has_real_clocks() -> None:
+    forks = multiprocessing.get_context("fork")
+    seen = forks.SimpleQueue()
+
+    def child() -> None:
+        began, at = time.monotonic(), time.time()
+        time.sleep(0.02)
+        seen.put((time.monotonic() - began, time.time() - at, time.time()))
+
+    async def main() -> float:
+        process = forks.Process(target=child)
+        process.start()
+        process.join()
+        return time.monotonic()
+
+    assert run(main()) == START_S
+    slept, passed, now = seen.get()
+    assert 0.015 < slept < 5
+    assert 0.015 < passed < 5
+    assert abs(now - time.time()) < 60
+
+
+def test_whoever_measures_a_test_keeps_real_clocks() -> None:
+    async def main() -> tuple[float, ...]:
+        return tuple(eval("time.monotonic()", {"__name__": name, "time": time}) for name in ("hypothesis.core", "app"))
+
+    measured, virtual = run(main())
+    assert abs(measured - time.monotonic()) < 60
+    assert virtual == START_S
+
+
+def test_coroutines_begin_in_the_order_in_which_they_were_given() -> None:
+    begun: list[int] = []
+
+    async def work(number: int) -> int:
+        begun.append(number)
+        await asyncio.sleep(1)
+        return number
+
+    async def main() -> list[int]:
+        return [await each for each in as_completed([work(number) for number in range(30)], timeout=5)]
+
+    assert run(main()) == begun == list(range(30))
+    assert sorted(asyncio.run(_all_of([asyncio.sleep(0, number) for number in range(3)]))) == [0, 1, 2]
+    assert as_completed is asyncio.as_completed
+
+
+async def _all_of(given: list[Coroutine[Any, Any, int]]) -> list[int]:
+    return [await each for each in as_completed(given)]
 
 
 def test_what_a_test_puts_in_place_of_a_clock_stays(monkeypatch: pytest.MonkeyPatch) -> None:

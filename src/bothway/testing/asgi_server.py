@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from bothway.errors import UsageError
-from bothway.runtime.asgi import ASGIApp, Message, Receive, Scope, Send
+from bothway.runtime.asgi import ASGIApp, Message
 from bothway.testing.network import NetworkLoop
 
-__all__ = ["Lifespan", "WebSocketLibrary", "serve"]
+__all__ = ["Lifespan", "serve"]
 
 logger = logging.getLogger(__name__)
-
-WebSocketLibrary: TypeAlias = Literal["websockets-sansio", "wsproto", "none"]
-"""What speaks WebSocket for uvicorn, by uvicorn's names."""
 
 _DEADLINE = 5.0
 _PORTS = {"http": 80, "https": 443}
@@ -42,14 +37,12 @@ async def serve(
     tls: bool | ssl.SSLContext = False,
     lifespan: bool = True,
     deadline: float = _DEADLINE,
-    websockets: WebSocketLibrary | None = None,
-    errors: list[Exception] | None = None,
     state: dict[str, Any] | None = None,
 ) -> AsyncIterator[str]:
     """Serve an ASGI application for as long as the block runs, then close its connections and await its requests.
 
     Gives the origin, `http://host:port` or `https://host:port`, without a port that is the scheme's own. WebSockets are
-    there too, with `ws` for `http`.
+    there too, with `ws` for `http`, without compression. What the application raises is logged by uvicorn.
 
     Args:
         app: The application.
@@ -59,26 +52,22 @@ async def serve(
         lifespan: Whether the application is told of startup and shutdown.
         deadline: Seconds for its startup, for its shutdown, and for requests in flight at the end, which are then
             cancelled.
-        websockets: What speaks WebSocket; by default the first that is installed. Never with compression.
-        errors: Where to keep what the application raises, in order. uvicorn logs it and answers 500 besides.
         state: Where to keep the state of its lifespan, of which every request gets a copy.
 
     Raises:
         UsageError: The application failed to start or to shut down, TLS lacks its certificate, or the address cannot
             be listened at.
     """
-    library = websockets or _installed_library()
-    watched = _Watched(app, [] if errors is None else errors, library)
     config = Config(
-        watched,
+        app,
         interface="asgi3",
-        ws=library,
+        ws="websockets-sansio",
         lifespan="off",
         log_config=None,
         ws_per_message_deflate=False,
     )
     config.load()
-    connections = ServerState()
+    server = ServerState()
     application_state: dict[str, Any] = {} if state is None else state
     cycle = Lifespan(app, deadline=deadline, state=application_state) if lifespan else None
     if cycle is not None:
@@ -86,21 +75,15 @@ async def serve(
     protocol: Any = config.http_protocol_class
     try:
         listener = await _listen(
-            lambda: protocol(config=config, server_state=connections, app_state=application_state), host, port, tls
+            lambda: protocol(config=config, server_state=server, app_state=application_state), host, port, tls
         )
         try:
             yield _origin(host, listener.sockets[0].getsockname()[1], bool(tls))
         finally:
-            await _stop(listener, connections, watched.running, deadline)
+            await _stop(listener, server, deadline)
     finally:
         if cycle is not None:
             await cycle.shutdown()
-
-
-def _installed_library() -> WebSocketLibrary:
-    if importlib.util.find_spec("websockets") is not None:
-        return "websockets-sansio"
-    return "wsproto" if importlib.util.find_spec("wsproto") is not None else "none"
 
 
 async def _listen(factory: Any, host: str, port: int, tls: bool | ssl.SSLContext) -> Any:
@@ -121,61 +104,33 @@ def _origin(host: str, port: int, is_tls: bool) -> str:
     return f"{scheme}://{name}" if port == _PORTS[scheme] else f"{scheme}://{name}:{port}"
 
 
-async def _stop(listener: Any, state: ServerState, running: dict[asyncio.Task[None], None], deadline: float) -> None:
+async def _stop(listener: Any, server: ServerState, deadline: float) -> None:
     listener.close()
-    for connection in _connections(state):
+    await asyncio.sleep(0)  # the step in which a connection that has just been accepted is made
+    for connection in _connections(server):
         if not connection.transport.is_closing():
             connection.shutdown()
-    if running:
-        await asyncio.wait(list(running), timeout=deadline)
-    for task in list(running):
+    # The requests: a set too, whose order a `VirtualLoop` makes the same in every run.
+    if server.tasks:
+        await asyncio.wait(server.tasks, timeout=deadline)
+    for task in server.tasks:
         task.cancel()
-    if running:
-        await asyncio.wait(list(running), timeout=deadline)
+    if server.tasks:
+        await asyncio.wait(server.tasks, timeout=deadline)
     try:
         async with asyncio.timeout(deadline):
             await listener.wait_closed()
     except TimeoutError:
         logger.warning("a client did not read to the end what it was sent; its connection is dropped")
-    for connection in _connections(state):
+    for connection in _connections(server):
         connection.transport.abort()
     # One step, in which those are told that they are lost.
     await asyncio.sleep(0)
 
 
-def _connections(state: ServerState) -> list[Any]:
+def _connections(server: ServerState) -> list[Any]:
     """The open connections, in an order that is the same in every run: uvicorn keeps them in a set."""
-    return sorted(state.connections, key=lambda connection: connection.client or ("", 0))
-
-
-class _Watched:
-    """An application whose exceptions are kept, and whose requests in flight are known in order."""
-
-    def __init__(self, app: ASGIApp, errors: list[Exception], library: WebSocketLibrary) -> None:
-        self.running: dict[asyncio.Task[None], None] = {}
-        self._app = app
-        self._errors = errors
-        self._library = library
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task: Any = asyncio.current_task()
-        self.running[task] = None
-        try:
-            if self._library == "none":
-                _check_upgrade(scope)
-            await self._app(scope, receive, send)
-        except ClientDisconnected:
-            raise  # the application sent to a client that had left, which is no fault of anybody
-        except Exception as error:
-            self._errors.append(error)
-            raise
-        finally:
-            del self.running[task]
-
-
-def _check_upgrade(scope: Scope) -> None:
-    if any(name == b"upgrade" and value.lower() == b"websocket" for name, value in scope["headers"]):
-        raise UsageError("a WebSocket was asked for, and nothing is installed that speaks it here: install websockets")
+    return sorted(server.connections, key=lambda connection: connection.client or ("", 0))
 
 
 # --- lifespan -----------------------------------------------------------------------------------------------------
@@ -184,7 +139,8 @@ def _check_upgrade(scope: Scope) -> None:
 class Lifespan:
     """The startup and shutdown of an ASGI application (asgi.readthedocs.io, Lifespan Protocol 2.0).
 
-    An application that does not know of it, and raises or returns, is fine: the specification says to go on.
+    An application that does not know of it, and raises or returns, is fine: the specification says to go on. What it
+    raised is logged.
 
     Args:
         app: The application.
@@ -193,12 +149,10 @@ class Lifespan:
 
     Attributes:
         state: What the application keeps here at startup, every request gets a copy of.
-        error: What the application raised, if it did.
     """
 
     def __init__(self, app: ASGIApp, *, deadline: float = _DEADLINE, state: dict[str, Any] | None = None) -> None:
         self.state: dict[str, Any] = {} if state is None else state
-        self.error: Exception | None = None
         self._app = app
         self._deadline = deadline
         self._inbox: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
@@ -258,8 +212,8 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self._app(scope, self._inbox.get, self._send)
-        except Exception as error:  # noqa: BLE001 - the task's edge; and it may mean that there is no lifespan
-            self.error = error
+        except Exception:
+            logger.info("the application raised in its lifespan, which may mean that it has none", exc_info=True)
 
     async def _send(self, message: Message) -> None:
         if self._answer.done():

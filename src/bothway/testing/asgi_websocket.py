@@ -22,6 +22,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import unquote
 
@@ -38,6 +39,7 @@ from bothway.runtime.duplex import (
 from bothway.runtime.duplex_picows import ConnectTimeoutError, UnreachableError, UpgradeRefusedError
 from bothway.runtime.tasks import Tasks
 from bothway.runtime.websocket_url import Target, checked_headers, parse_url
+from bothway.testing.network import CLIENT_ADDRESS, FIRST_HOST, FIRST_PORT
 from bothway.testing.uvicorn_websocket import BINARY, KERNEL_BYTES, TEXT, Kind, UvicornWebSocket
 
 __all__ = ["AppDuplex", "AppSockets", "connect_app", "swallowed_bytes"]
@@ -334,7 +336,7 @@ async def connect_app(
     ping_interval: float = PING_INTERVAL,
     check_address: Callable[[str], None] | None = None,
     send_buffer: int | None = None,
-    client: tuple[str, int] = ("10.0.0.9", 40000),
+    client: tuple[str, int] = (CLIENT_ADDRESS, FIRST_PORT),
     server: tuple[str, int] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> AppDuplex:
@@ -354,7 +356,7 @@ async def connect_app(
         check_address: Called with the server's IP address; it raises to refuse.
         send_buffer: What SO_SNDBUF would be, in bytes; see `swallowed_bytes`.
         client: IP address and port of this end, as the application sees them.
-        server: IP address and port of the application; 10.0.0.1 and the URL's port when None.
+        server: IP address and port of the application; `FIRST_HOST` and the URL's port when None.
         state: The application's lifespan state; its scope holds a shallow copy.
 
     Raises:
@@ -362,7 +364,7 @@ async def connect_app(
         UnreachableError, ConnectTimeoutError, UpgradeRefusedError: What the application did. All are PeerErrors.
     """
     target = parse_url(url)
-    server = server or ("10.0.0.1", target.port)
+    server = server or (FIRST_HOST, target.port)
     if check_address is not None:
         check_address(server[0])
     scope = _scope(target, checked_headers(headers), client, server, state or {})
@@ -373,21 +375,19 @@ async def connect_app(
         url, receiver, end, answered, max_message=max_message, ping_interval=ping_interval, swallowed=swallowed
     )
     owner.own(duplex, end.run(app, scope, owner.errors.append), f"application at {target}")
-    try:
-        async with asyncio.timeout(timeout):
-            answer = await answered
-    except TimeoutError:
-        duplex.abort()
-        raise ConnectTimeoutError(f"{target} did not open a WebSocket within {timeout:g} s") from None
-    except BaseException:
-        duplex.abort()
-        raise
-    if answer is None:
-        return duplex
-    duplex.abort()
-    if isinstance(answer, int):
-        raise UpgradeRefusedError(f"{target} answered the upgrade with HTTP status {answer}", status=answer)
-    raise UnreachableError(f"{target} {answer}")
+    with ExitStack() as undoing:
+        undoing.callback(duplex.abort)
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await answered
+        except TimeoutError:
+            raise ConnectTimeoutError(f"{target} did not open a WebSocket within {timeout:g} s") from None
+        if isinstance(answer, int):
+            raise UpgradeRefusedError(f"{target} answered the upgrade with HTTP status {answer}", status=answer)
+        if answer is not None:
+            raise UnreachableError(f"{target} {answer}")
+        undoing.pop_all()
+    return duplex
 
 
 def _scope(

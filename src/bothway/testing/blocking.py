@@ -17,11 +17,8 @@ import asyncio
 import contextlib
 import inspect
 import ipaddress
-import itertools
-import linecache
 import logging
 import math
-import os
 import signal
 import socket
 import sys
@@ -29,13 +26,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from bothway.errors import UsageError
 from bothway.runtime.asgi import ASGIApp
 from bothway.testing.requests_adapter import RequestsAdapter, patched, running_loop
+from bothway.testing.standstill import CALLBACK, bystanders, place_of_frame
 
 __all__ = ["PATIENCE", "BlockedLoopError", "BlockingCallError", "Guard", "guarded"]
 
@@ -52,10 +49,6 @@ _ADVICE = (
 # Ignored by default, so that one that comes late does no harm, and used by no one for anything else.
 _SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None)
 
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
-_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_BOTHWAY = str(Path(__file__).resolve().parents[1]) + os.sep
-_CALLBACK: CodeType = asyncio.Handle._run.__code__  # noqa: SLF001 - how a callback's frames are told from the loop's own
 _DEBUGGERS = ("bdb", "pdb", "pydevd", "_pydevd_bundle", "_pydevd_frame_eval")
 
 
@@ -97,14 +90,18 @@ class Guard:
         """Keep an error that is about to be raised, if it is the first."""
         self.first_error = self.first_error or error
 
-    def refuse(self, what: str, why: str) -> BlockingCallError:
+    def refuse(
+        self,
+        what: str,
+        why: str = "The event loop, which everything in this test runs on, would stand still meanwhile.",
+    ) -> BlockingCallError:
         """The error for a blocking call that is made here.
 
         Args:
             what: It, after the place, such as `asks https://api.plivo.com in a blocking way`.
             why: A sentence.
         """
-        error = BlockingCallError(f"{_place(inspect.currentframe())} {what}. {why} {_ADVICE}")
+        error = BlockingCallError(f"{place_of_frame(inspect.currentframe())} {what}. {why} {_ADVICE}")
         self.note(error)
         logger.error("%s", error)
         return error
@@ -145,45 +142,6 @@ def guarded(
         yield guard
 
 
-# --- the place --------------------------------------------------------------------------------------------------------
-
-
-def _place(frame: FrameType | None) -> str:
-    """Where the app is, innermost: `file:line in function`, and the line."""
-    frames = list(itertools.takewhile(lambda it: it.f_code is not _CALLBACK, _outwards(frame)))
-    if not frames:
-        return "C code, run by the event loop itself,"
-    found = (
-        next((it for it in frames if not _foreign(it)), None)
-        or next((it for it in frames if not _library(it)), None)
-        or frames[0]
-    )
-    file, line = found.f_code.co_filename, found.f_lineno
-    source = linecache.getline(file, line, found.f_globals).strip()
-    path = Path(file)
-    if path.is_relative_to(Path.cwd()):
-        file = str(path.relative_to(Path.cwd()))
-    return f"{file}:{line} in {found.f_code.co_name}" + (f": `{source}`" if source else "")
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _foreign(frame: FrameType) -> bool:
-    return _library(frame) or any(part in frame.f_code.co_filename for part in _INSTALLED)
-
-
-def _library(frame: FrameType) -> bool:
-    """Whether it is of Bothway or of Python itself. Where site-packages lies in the standard library, it is neither."""
-    file = frame.f_code.co_filename
-    if any(part in file for part in _INSTALLED):
-        return file.startswith(_BOTHWAY)
-    return file.startswith((_STANDARD_LIBRARY, _BOTHWAY, "<frozen "))
-
-
 # --- sockets that block -----------------------------------------------------------------------------------------------
 
 
@@ -191,10 +149,7 @@ def _checked_connect(guard: Guard, original: Callable[..., Any]) -> Callable[...
     def connect(self: socket.socket, address: Any, /) -> Any:
         if guard.holds_here() and _blocks(self):
             self.close()  # who made it would do so after an OSError alone
-            raise guard.refuse(
-                f"opens a blocking connection to {_shown(address)}",
-                "The event loop, which everything in this test runs on, would stand still meanwhile.",
-            )
+            raise guard.refuse(f"opens a blocking connection to {_shown(address)}")
         return original(self, address)
 
     return connect
@@ -203,10 +158,7 @@ def _checked_connect(guard: Guard, original: Callable[..., Any]) -> Callable[...
 def _checked_lookup(guard: Guard, original: Callable[..., Any]) -> Callable[..., Any]:
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         if guard.holds_here() and not _is_address(host):
-            raise guard.refuse(
-                f"looks up the name {_shown(host)} in a blocking way",
-                "The event loop, which everything in this test runs on, would stand still meanwhile.",
-            )
+            raise guard.refuse(f"looks up the name {_shown(host)} in a blocking way")
         return original(host, port, *args, **kwargs)
 
     return getaddrinfo
@@ -261,15 +213,16 @@ class _Watchdog:
         """Watch for a while."""
         if self._signal is not None:
             self._previous = signal.signal(self._signal, self._interrupted)
+        bystanders.add(self._thread)
         self._thread.start()
         try:
             yield
         finally:
             self._stopping.set()
-            self._thread.join()
             if self._signal is not None:
                 # None is a handler of C code, which Python cannot put back.
                 signal.signal(self._signal, signal.SIG_DFL if self._previous is None else self._previous)
+            self._thread.join()
 
     def _watch(self) -> None:
         seen: weakref.ref[asyncio.Handle] | None = None
@@ -317,15 +270,21 @@ class _Watchdog:
         raise error
 
 
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def _callback(frame: FrameType | None) -> asyncio.Handle | None:
     """What a loop runs in this frame, if it does."""
-    return next((it.f_locals.get("self") for it in _outwards(frame) if it.f_code is _CALLBACK), None)
+    return next((it.f_locals.get("self") for it in _outwards(frame) if it.f_code is CALLBACK), None)
 
 
 def _blocked(frame: FrameType, waited: float) -> str:
     return (
-        f"{_place(frame)} has held up the event loop for {waited:g} real seconds. Everything in this test runs on that "
-        f"loop, so that what this waits for may never come. {_ADVICE}"
+        f"{place_of_frame(frame)} has held up the event loop for {waited:g} real seconds. Everything in this test runs "
+        f"on that loop, so that what this waits for may never come. {_ADVICE}"
     )
 
 

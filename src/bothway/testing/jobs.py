@@ -19,21 +19,20 @@ from asyncio import Future, Handle
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-from bothway.testing.standstill import place_of_frame
+from bothway.testing.standstill import bystanders, place_of_frame
+
+_AnyioBackend: Any
+try:
+    _AnyioBackend = importlib.import_module("anyio._backends._asyncio").AsyncIOBackend
+except (ImportError, AttributeError):
+    # It comes with Starlette and httpx; where neither is, nothing asks for it.
+    _AnyioBackend = None
 
 __all__ = ["Job", "Jobs", "anyio_counted"]
 
 _Concurrent = concurrent.futures.Future
-
-
-class _Loop(Protocol):
-    """What a job asks of the loop that it works for."""
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle: ...
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle: ...
 
 
 class Job:
@@ -50,7 +49,7 @@ class Job:
 
     def __init__(
         self,
-        loop: _Loop,
+        loop: asyncio.AbstractEventLoop,
         function: Callable[..., object],
         *,
         wake: Callable[[], None],
@@ -201,13 +200,15 @@ class Jobs:
         seed: The loop's.
     """
 
-    def __init__(self, loop: _Loop, *, wake: Callable[[], None], seed: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, wake: Callable[[], None], seed: int) -> None:
         self.loop = loop
         self._wake = wake
         self._seed = seed
         self._count = 0
         self._of_threads: dict[int, Job] = {}
-        self._on_empty: list[Future[None]] = []
+        self.none_left = asyncio.Event()
+        """Set while there is no job."""
+        self.none_left.set()
         self.jobs: list[Job] = []
         """Those that have not ended, in order of submission."""
         self.calls: deque[Handle] = deque()
@@ -217,8 +218,14 @@ class Jobs:
         """The job that the calling thread runs, if any."""
         return self._of_threads.get(threading.get_ident())
 
-    def submit(self, executor: concurrent.futures.Executor, function: Callable[..., Any], args: tuple[Any, ...]) -> Job:
-        """Give a job to an executor; `waiter` of the job is the caller's to set.
+    def submit(
+        self,
+        executor: concurrent.futures.Executor,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        waiter: Future[Any],
+    ) -> None:
+        """Give a job to an executor, and its result to `waiter`.
 
         Raises:
             RuntimeError: The executor has been shut down.
@@ -227,14 +234,15 @@ class Jobs:
         try:
             # What another process or interpreter runs must be sent there, so that it is left as it is.
             if isinstance(executor, concurrent.futures.ThreadPoolExecutor) and not isinstance(executor, _INTERPRETERS):
-                job.outcome = executor.submit(self.run, job, function, *args)
+                outcome = executor.submit(self.run, job, function, *args)
             else:
-                job.outcome = executor.submit(function, *args)
+                outcome = executor.submit(function, *args)
         except BaseException:
             self.end(job)
             raise
-        job.outcome.add_done_callback(lambda _: self._wake())
-        return job
+        job.outcome, job.waiter = outcome, waiter
+        outcome.add_done_callback(lambda _: self._wake())
+        waiter.add_done_callback(lambda _: outcome.cancel() if waiter.cancelled() else None)
 
     @contextmanager
     def counted(self, function: Callable[..., object], pool: tuple[object, float]) -> Iterator[Job]:
@@ -247,6 +255,7 @@ class Jobs:
 
     def run(self, job: Job, function: Callable[..., Any], *args: Any) -> Any:
         """Run the job's function on the calling thread, from now on known as the job's."""
+        bystanders.add(threading.current_thread())
         job.thread = threading.get_ident()
         self._of_threads[job.thread] = job
         return function(*args)
@@ -258,18 +267,7 @@ class Jobs:
         if job.thread is not None and self._of_threads.get(job.thread) is job:
             del self._of_threads[job.thread]
         if not self.jobs:
-            for waiter in self._on_empty:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._on_empty.clear()
-
-    def all_ended(self, waiter: Future[None]) -> Future[None]:
-        """Resolve `waiter` when no job is left."""
-        if self.jobs:
-            self._on_empty.append(waiter)
-        else:
-            waiter.set_result(None)
-        return waiter
+            self.none_left.set()
 
     def add_call(self, handle: Handle, callback: Callable[..., object]) -> None:
         """Keep a callback that the calling thread hands to the loop, for `next_into`."""
@@ -316,6 +314,7 @@ class Jobs:
         job = Job(self.loop, function, wake=self._wake, number=self._count, seed=self._seed, pool=pool)
         self._count += 1
         self.jobs.append(job)
+        self.none_left.clear()
         return job
 
     def _in_order(self) -> Iterator[tuple[Job, bool]]:
@@ -338,14 +337,10 @@ def anyio_counted(jobs: Jobs) -> Iterator[None]:
     Starlette and FastAPI give plain functions (`def` and not `async def`) to anyio, which has threads of its own
     instead of the loop's executor.
     """
-    backend = getattr(sys.modules.get("anyio._backends._asyncio"), "AsyncIOBackend", None)
-    if backend is None and "anyio" in sys.modules:
-        # It would be imported with the first of its calls, which would be too late.
-        backend = getattr(importlib.import_module("anyio._backends._asyncio"), "AsyncIOBackend", None)
-    original = vars(backend).get("run_sync_in_worker_thread") if backend is not None else None
-    if backend is None or original is None:
+    if _AnyioBackend is None:
         yield
         return
+    original = vars(_AnyioBackend)["run_sync_in_worker_thread"]
 
     async def counted(cls: Any, func: Any, args: Any, abandon_on_cancel: bool = False, limiter: Any = None) -> Any:
         plain = original.__get__(None, cls)
@@ -355,8 +350,8 @@ def anyio_counted(jobs: Jobs) -> Iterator[None]:
         with jobs.counted(func, (pool, pool.total_tokens)) as job:
             return await plain(functools.partial(jobs.run, job, func), args, abandon_on_cancel, limiter)
 
-    backend.run_sync_in_worker_thread = classmethod(counted)
+    _AnyioBackend.run_sync_in_worker_thread = classmethod(counted)
     try:
         yield
     finally:
-        backend.run_sync_in_worker_thread = original
+        _AnyioBackend.run_sync_in_worker_thread = original

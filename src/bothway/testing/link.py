@@ -7,6 +7,7 @@ is real. It can be told to be slow, to deliver in pieces, to stall, to fall sile
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import weakref
@@ -17,6 +18,8 @@ from bothway.errors import UsageError
 from bothway.testing.memory_socket import Address, End, MemorySocket, name_end
 
 __all__ = ["Flow", "Link"]
+
+logger = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
 _IN_FLIGHT = 256 * 1024
@@ -32,26 +35,6 @@ class Flow:
             the next one comes; None for no bound. Order is kept whatever these are set to, and when.
         done: Whether it carries nothing any more.
     """
-
-    __slots__ = (
-        "_ended",
-        "_held",
-        "_link",
-        "_loop",
-        "_queue",
-        "_reading",
-        "_reset_at_end",
-        "_resumption",
-        "_sink",
-        "_skip",
-        "_source",
-        "_stalled",
-        "_timer",
-        "_writing",
-        "done",
-        "latency",
-        "pieces",
-    )
 
     def __init__(self, link: Link, source: socket.socket, sink: socket.socket) -> None:
         self.latency = 0.0
@@ -135,6 +118,10 @@ class Flow:
             return
         if not data:
             self._hold(None)
+            return
+        if self._link.awaits_tls and self is self._link.to_server:
+            logger.warning("%r: the client sent something without TLS, and what listens there has it", self._link)
+            self._link.reset()
             return
         if self._queue or self.latency or self.pieces:
             self._hold(memoryview(data))
@@ -243,7 +230,9 @@ class Link:
         client: The address of the end that connected.
         server: The address that it connected to.
         host: The name that belongs to that address, or the address again.
-        tls: The listener's TLS context; None when it listens without. TLS between the two is taken as agreed on.
+        tls: The listener's TLS context; None when it listens without.
+        awaits_tls: Whether the listener has TLS and the client did not ask for it yet. What it sends so is nonsense
+            to a real listener, and resets the link.
         to_server: The direction from the client to the server.
         to_client: The other one.
         vanished: Whether `vanish` was called.
@@ -267,6 +256,7 @@ class Link:
         self.server = server
         self.host = host
         self.tls = tls
+        self.awaits_tls = tls is not None
         self.vanished = False
         self.is_open = True
         client_end, server_end = ends
@@ -282,6 +272,11 @@ class Link:
 
     def __repr__(self) -> str:
         return f"<Link {self.number}: {self.client[0]}:{self.client[1]} to {self.host}:{self.server[1]}>"
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that it carries bytes by, and of the ends those that somebody holds."""
+        return [*self._relays, *(end for end in (held() for held in self._ends) if end is not None)]
 
     @property
     def latency(self) -> float:
@@ -333,7 +328,10 @@ class Link:
         self._close(reset=True)
 
     def close(self) -> None:
-        """Take the connection down: each end that is still open gets an end of file."""
+        """Take the connection down: each end that is still open gets an end of file.
+
+        One that had sent what the link has not taken, because it is stalled, gets ECONNRESET.
+        """
         self._close(reset=False)
 
     def flow_ended(self) -> None:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import weakref
 from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 from bothway.errors import UsageError
@@ -51,7 +51,8 @@ class MemoryServer(asyncio.AbstractServer):
         self._serving = False
         self._closed = False
         self._active = 0
-        self._clients: list[weakref.ref[asyncio.Transport]] = []
+        self._accepted = 0
+        self._clients: weakref.WeakValueDictionary[int, asyncio.Transport] = weakref.WeakValueDictionary()
         self._gone = asyncio.Event()
         self._forever: asyncio.Future[None] | None = None
 
@@ -116,12 +117,12 @@ class MemoryServer(asyncio.AbstractServer):
 
     def close_clients(self) -> None:
         """Close every connection."""
-        for transport in self._open_transports():
+        for transport in list(self._clients.values()):
             transport.close()
 
     def abort_clients(self) -> None:
         """Drop every connection."""
-        for transport in self._open_transports():
+        for transport in list(self._clients.values()):
             transport.abort()
 
     async def wait_closed(self) -> None:
@@ -141,14 +142,8 @@ class MemoryServer(asyncio.AbstractServer):
             )
             return
         self._active += 1
-        self._clients = [client for client in self._clients if client() is not None]
-        self._clients.append(weakref.ref(transport))
-
-    def _open_transports(self) -> Iterator[asyncio.Transport]:
-        for client in list(self._clients):
-            transport = client()
-            if transport is not None and not transport.is_closing():
-                yield transport
+        self._accepted += 1
+        self._clients[self._accepted] = transport
 
     def _attach(self, _transport: object = None) -> None:
         """A transport: it is open. asyncio's say so, with themselves from Python 3.13 on; aiofastnet's do not."""

@@ -15,6 +15,7 @@ import logging
 import selectors
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -72,11 +73,10 @@ class MemoryNetwork:
         self._servers: dict[Address, MemoryServer] = {}
         self._tls: dict[Address, ssl.SSLContext] = {}
         self._refusals: dict[str | None, int] = {}
-        # By the client's address, which no two of them share.
-        self._links: dict[Address, Link] = {}
+        self._links: dict[tuple[Address, Address], Link] = {}  # by the client's address and the server's
         self._connections = 0
         self._port = FIRST_PORT
-        self._taken: set[int] = set()
+        self._taken: Counter[int] = Counter()
 
     def __str__(self) -> str:
         return ", ".join(self._url(address) for address in self._servers) or "nothing"
@@ -89,11 +89,9 @@ class MemoryNetwork:
     def add_host(self, name: str) -> str:
         """Give a name an address, and say which. Whoever listens at a name does this too."""
         name = _normal(name)
-        if _is_address(name):
-            return name
-        if name == "localhost":
-            return _LOOPBACK
-        return self._hosts.setdefault(name, str(ipaddress.IPv4Address(FIRST_HOST) + len(self._hosts)))
+        return self._known(name) or self._hosts.setdefault(
+            name, str(ipaddress.IPv4Address(FIRST_HOST) + len(self._hosts))
+        )
 
     def add_tls(self, host: str, port: int = 443) -> None:
         """Let what listens there, now or later, be reached by TLS, as if a proxy in front of it took care of that."""
@@ -115,9 +113,7 @@ class MemoryNetwork:
             socket.gaierror: Nobody has that name.
         """
         name = _normal(host)
-        if _is_address(name):
-            return name
-        address = _LOOPBACK if name == "localhost" else self._hosts.get(name)
+        address = self._known(name)
         if address is None:
             raise socket.gaierror(
                 socket.EAI_NONAME, f"nobody is called {name} in this network; there is: {self}; {_ADVICE}"
@@ -131,9 +127,10 @@ class MemoryNetwork:
     def link_of(self, sock: Any) -> Link | None:
         """The open link that a socket is an end of, or whatever has a socket's `getsockname` and `getpeername`."""
         try:
-            return self._links.get(sock.getsockname()) or self._links.get(sock.getpeername())
+            ends = sock.getsockname(), sock.getpeername()
         except OSError:
             return None  # it is not connected
+        return self._links.get(ends) or self._links.get(ends[::-1])
 
     def listen(self, server: MemoryServer, host: _Host, port: int, sock: socket.socket | None = None) -> None:
         """Let a server be found.
@@ -152,14 +149,14 @@ class MemoryNetwork:
         if address in self._servers:
             raise OSError(errno.EADDRINUSE, f"{self._url(address)} is taken in this network")
         self._servers[address] = server
-        self._taken.add(address[1])
+        self._taken[address[1]] += 1
         server.add(sock or listening_socket(address))
 
     def forget(self, server: MemoryServer) -> None:
         """Let a server be found no more."""
         for address in [address for address, other in self._servers.items() if other is server]:
             del self._servers[address]
-            self._taken.discard(address[1])
+            self._taken[address[1]] -= 1
 
     async def connect(self, address: Address, plain: socket.socket | None = None) -> MemorySocket:
         """Connect, and give the client's end.
@@ -190,6 +187,14 @@ class MemoryNetwork:
             server.close()
         for link in self.links:
             link.close()
+
+    def _known(self, name: str) -> str | None:
+        if name == "localhost":
+            return _LOOPBACK
+        try:
+            return str(ipaddress.ip_address(name))  # of all the ways to write an IPv6 address, one
+        except ValueError:
+            return self._hosts.get(name)
 
     def _listener(self, address: Address) -> MemoryServer:
         for host in (address[0], None):
@@ -227,8 +232,8 @@ class MemoryNetwork:
         )
         link.latency = self.latency
         link.pieces = self.pieces
-        self._taken.add(link.client[1])
-        self._links[link.client] = link
+        self._taken[link.client[1]] += 1
+        self._links[link.client, link.server] = link
         link.start()
         server.connect(theirs)
         if self.on_connect is not None:
@@ -240,35 +245,28 @@ class MemoryNetwork:
         return ours
 
     def _closed(self, link: Link) -> None:
-        self._links.pop(link.client, None)
-        self._taken.discard(link.client[1])
+        del self._links[link.client, link.server]
+        self._taken[link.client[1]] -= 1
 
     def _next_port(self) -> int:
         while True:
             port = self._port
             self._port = port + 1 if port < _LAST_PORT else FIRST_PORT
-            if port not in self._taken:
+            if not self._taken[port]:
                 return port
 
     def _url(self, address: Address) -> str:
         host, port = address
         server = self._servers.get(address)
         is_tls = address in self._tls or (port == 443 if server is None else server.tls is not None)
-        return f"{'https' if is_tls else 'http'}://{'*' if host == _ANY else self.name_of(host)}:{port}"
+        name = "*" if host == _ANY else f"[{host}]" if ":" in host else self.name_of(host)
+        return f"{'https' if is_tls else 'http'}://{name}:{port}"
 
 
 def _normal(host: str | bytes) -> str:
     text = host.decode("ascii") if isinstance(host, bytes) else host
     text = text.lower().rstrip(".")
     return text if text.isascii() else text.encode("idna").decode("ascii")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
@@ -367,21 +365,15 @@ class NetworkLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> tuple[asyncio.Transport, Any]:
         """`create_connection` in memory, where `create` makes the transport from the socket; TLS is agreed on here."""
-        opened: socket.socket | None = None
         if sock is None and host is not None:
-            sock = opened = await self.network.connect((self.network.resolve(host), _number(port)))
-        if sock is not None:
-            try:
-                if self.agree_on_tls(sock, options.get("ssl")):
-                    options = {}
-            except ssl.SSLError:
-                sock.close()  # as a transport does whose handshake fails
-                raise
+            sock = await self.network.connect((self.network.resolve(host), _number(port)))
         try:
+            if sock is not None and self.agree_on_tls(sock, options.get("ssl")):
+                options = {}
             made: tuple[asyncio.Transport, Any] = await create(protocol_factory, sock=sock, **options)
         except BaseException:
-            if opened is not None:
-                opened.close()
+            if sock is not None:
+                sock.close()
             raise
         return made
 
@@ -414,7 +406,7 @@ class NetworkLoop(asyncio.SelectorEventLoop):
         return server
 
     def agree_on_tls(self, sock: Any, tls: bool | ssl.SSLContext | None) -> bool:
-        """Take the TLS that a client asks for as agreed on.
+        """Take the TLS that a client asks for, if it does, as agreed on.
 
         Returns:
             Whether the socket is of this network, where TLS needs nothing more.
@@ -427,6 +419,8 @@ class NetworkLoop(asyncio.SelectorEventLoop):
             return False
         if tls and link.tls is None:
             raise ssl.SSLError(ssl.SSL_ERROR_SSL, f"{link.host}:{link.server[1]} listens without TLS in this network")
+        if tls:
+            link.awaits_tls = False
         return True
 
     def _accepted(self, sock: MemorySocket, protocol: asyncio.BaseProtocol, server: MemoryServer) -> asyncio.Transport:

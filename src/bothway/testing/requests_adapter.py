@@ -16,6 +16,7 @@ import importlib.machinery
 import io
 import logging
 import sys
+import threading
 from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from bothway.runtime.asgi import ASGIApp, Message, Scope
 from bothway.runtime.server import BodyError
+from bothway.testing.standstill import bystanders
 from bothway.testing.virtual_loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ class RequestsAdapter:
         """Run an exchange to its end here and now, inside of a callback of the loop."""
         context = contextvars.copy_context()  # what the application sets in it is not the caller's
         coroutine = exchange.run()
-        with _some_task(self._loop):
+        with _task_of_its_own(self._loop):
             try:
                 context.run(coroutine.send, None)
             except StopIteration:
@@ -185,8 +187,9 @@ class RequestsAdapter:
         from requests.exceptions import ReadTimeout
 
         future = asyncio.run_coroutine_threadsafe(exchange.run_within(seconds), self._loop)
-        # A thread that holds a virtual clock waits by that clock, and the loop itself is patient in real time.
-        patience = None if isinstance(self._loop, VirtualLoop) else self._patience
+        # A thread that works for a virtual loop waits by its clock, and the loop itself is patient in real time.
+        is_job = isinstance(self._loop, VirtualLoop) and threading.current_thread() in bystanders
+        patience = None if is_job else self._patience
         try:
             complete = future.result(patience)
         except TimeoutError:
@@ -378,18 +381,20 @@ def _read_timeout(timeout: Any) -> float | None:
 
 
 @contextlib.contextmanager
-def _some_task(loop: asyncio.AbstractEventLoop) -> Generator[None]:
-    """Have a current task: `asyncio.timeout` wants one, and a plain callback, of `call_later` say, has none."""
-    if asyncio.current_task(loop) is not None:
-        yield
-        return
+def _task_of_its_own(loop: asyncio.AbstractEventLoop) -> Generator[None]:
+    """Have a current task that is not the caller's: an application may time out or cancel the one that it runs in."""
     # docs.python.org, "Extending asyncio": these two are for whoever steps coroutines themselves.
-    task = loop.create_task(_nothing())
-    asyncio.tasks._enter_task(loop, task)  # noqa: SLF001
+    enter, leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task  # noqa: SLF001
+    callers, task = asyncio.current_task(loop), loop.create_task(_nothing())
+    if callers is not None:
+        leave(loop, callers)
+    enter(loop, task)
     try:
         yield
     finally:
-        asyncio.tasks._leave_task(loop, task)  # noqa: SLF001
+        leave(loop, task)
+        if callers is not None:
+            enter(loop, callers)
 
 
 async def _nothing() -> None:

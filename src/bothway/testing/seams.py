@@ -1,20 +1,23 @@
 """Where libraries go past the event loop's own methods, and ask a `NetworkLoop` all the same.
 
 aiofastnet, on which picows and this package's own server stand, takes the loop as an argument and makes sockets,
-transports and TLS by itself. anyio, on which httpx stands, connects by the loop and then speaks TLS above it. For as
-long as a `NetworkLoop` is open, these functions of theirs are replaced by ones that ask the loop first. On any other
-loop they do what they always do.
+transports and TLS by itself. anyio, on which httpx stands, connects by the loop and then speaks TLS above it. aiohttp
+looks names up by aiodns, where that is installed, which asks servers of its own. For as long as a `NetworkLoop` is
+open, these functions of theirs are replaced by ones that ask the loop first. On any other loop they do what they always
+do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
 import aiofastnet
+import aiohttp
 from aiofastnet.api_utils import SelectorSocketTransport  # type: ignore[attr-defined] # it has moved before
 
 from bothway.testing.memory_server import MakeTransport, MemoryServer
@@ -63,6 +66,7 @@ _loops: list[SeamedLoop] = []
 _originals: list[tuple[object, str, object]] = []
 _create_connection = aiofastnet.create_connection
 _create_server = aiofastnet.create_server
+_resolve = aiohttp.AsyncResolver.resolve
 
 
 def enter(loop: SeamedLoop) -> None:
@@ -106,6 +110,15 @@ async def _listen(
     return await ours.listen_with(partial(_FastTransport, loop), protocol_factory, host, port, **options)
 
 
+async def _look_up(
+    self: aiohttp.AsyncResolver, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+) -> Any:
+    loop = asyncio.get_running_loop()
+    if _asked(loop) is None:
+        return await _resolve(self, host, port, family)
+    return await aiohttp.ThreadedResolver(loop).resolve(host, port, family)
+
+
 class _FastTransport(SelectorSocketTransport):  # type: ignore[misc]
     """aiofastnet's own transport, which tells of a TLS that was taken as agreed on."""
 
@@ -123,6 +136,7 @@ class _FastTransport(SelectorSocketTransport):  # type: ignore[misc]
 _replacements: list[tuple[object, str, object]] = [
     (aiofastnet, "create_connection", _connect),
     (aiofastnet, "create_server", _listen),
+    (aiohttp.AsyncResolver, "resolve", _look_up),
 ]
 
 if TLSStream is not None:

@@ -8,26 +8,28 @@ on the program alone, and on a seed: not on the machine, its load, or the hashes
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import functools
 import heapq
 import itertools
 import selectors
 import threading
+import weakref
 from asyncio import Future, Handle
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context
 from datetime import datetime
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from math import inf
+from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
 
 from bothway.testing.jobs import Jobs, anyio_counted
 from bothway.testing.network import NetworkLoop
-from bothway.testing.standstill import PatienceError, RunawayError, StandstillError, waiting_tasks
+from bothway.testing.standstill import PatienceError, RunawayError, StandstillError, has_strangers, waiting_tasks
 from bothway.testing.wall import EPOCH, Wall, real_monotonic
 
-__all__ = ["GRACE_S", "LIMIT_S", "PATIENCE_S", "START_S", "VirtualLoop", "run"]
+__all__ = ["GRACE_S", "LIMIT_S", "LIMIT_TURNS", "PATIENCE_S", "START_S", "VirtualLoop", "run"]
 
 START_S = 1000.0
 """What the clock of a new loop shows, in seconds: not 0, which programs take for "never"."""
@@ -35,18 +37,24 @@ START_S = 1000.0
 LIMIT_S = 4 * 3600.0
 """How far the clock goes in one run, in seconds: longer than any call, and half a minute of real time for a ticker."""
 
+LIMIT_TURNS = 1_000_000
+"""How many turns the loop takes while the clock stands: some seconds of real time."""
+
 PATIENCE_S = 30.0
 """How long the loop waits for a thread or a process that says nothing, in seconds of real time."""
 
 GRACE_S = 1.0
-"""How long a loop on which nothing can happen waits for the threads of others, in seconds of real time."""
+"""How long a loop on which nothing can happen waits for threads and sockets of others, in seconds of real time."""
 
-# Looking at the sockets costs a system call. While callbacks are ready it is left out this many times in a row: bytes
-# come when nothing else is to be done, and a task that spins until they do still sees them.
-_UNLOOKED_BUSY = 16
-# And this many times where there is only asyncio's own socket, which wakes a loop that sleeps, as this one does not.
-# But it must not fill up, and Unix signals come by it.
-_UNLOOKED_IDLE = 64
+_START_NS = round(START_S * 1e9)
+_NEVER_NS = 1 << 64
+
+# Looking at the sockets costs a system call. While callbacks are ready it is done once in so many turns: bytes come
+# when nothing else is to be done, and a task that spins until they do still sees them.
+_LOOK_BUSY = 16
+# And once in so many jumps where there is only asyncio's own socket, which wakes a loop that sleeps, as this one does
+# not. But it must not fill up, and Unix signals come by it.
+_LOOK_IDLE = 64
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -65,8 +73,11 @@ class _Timer(asyncio.TimerHandle):
         return self.turn < other.turn if isinstance(other, _Timer) else NotImplemented
 
 
+# What is below has hashes and an order that do not follow from addresses, for asyncio keeps it in sets.
+
+
 class _Task(asyncio.Task[Any]):
-    """A task whose hash is its number: asyncio cancels, and waits for, sets of tasks in the order of their hashes."""
+    """A task whose hash is its number."""
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
         self._number = number
@@ -76,49 +87,67 @@ class _Task(asyncio.Task[Any]):
         return self._number
 
 
+class _Outcome(asyncio.Future[Any]):
+    """What becomes of a job: a future whose hash is its number. asyncio awaits one of its own class a little faster."""
+
+    def __init__(self, *, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Generators(weakref.WeakKeyDictionary[Any, None]):
+    """A weak set that knows its order, of the asynchronous generators that are to be closed in the end."""
+
+    def add(self, generator: object) -> None:
+        self[generator] = None
+
+    def discard(self, generator: object) -> None:
+        self.pop(generator, None)
+
+
 class _Selector(selectors.DefaultSelector):
     """Looks at the sockets without waiting, and leaves it to the loop what waiting means."""
 
-    def __init__(self, idle: Callable[[], _Events]) -> None:
+    _fd_to_key: dict[int, selectors.SelectorKey]
+
+    def __init__(self, idle: Callable[[], _Events], spin: Callable[[], NoReturn]) -> None:
         super().__init__()
         self._idle = idle
-        self._unlooked_busy = 0
-        self._unlooked_idle = 0
-        self.sockets = 0
-
-    def register(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
-        key = super().register(*args, **kwargs)
-        self.sockets += 1
-        return key
-
-    def unregister(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
-        key = super().unregister(*args, **kwargs)
-        self.sockets -= 1
-        return key
+        self._spin = spin
+        self._turns = 0
+        self._jumps = 0
 
     def select(self, timeout: float | None = None) -> _Events:
         if timeout == 0:
-            if self._unlooked_busy < _UNLOOKED_BUSY:
-                self._unlooked_busy += 1
+            self._turns += 1
+            if self._turns % _LOOK_BUSY:
                 return []
-            self._unlooked_busy = 0
+            if self._turns > LIMIT_TURNS:
+                self._spin()
             return super().select(0)
-        self._unlooked_busy = 0
-        if self.sockets > 1 or self._unlooked_idle >= _UNLOOKED_IDLE:
-            self._unlooked_idle = 0
+        self._turns = 0
+        self._jumps += 1
+        if len(self._fd_to_key) > 1 or self._jumps > _LOOK_IDLE:
+            self._jumps = 0
             events = super().select(0)
             if events:
                 return events
-        self._unlooked_idle += 1
         return self._idle()
 
     def look(self) -> None:
         """Look at the sockets the next time, whatever is ready."""
-        self._unlooked_busy = _UNLOOKED_BUSY
+        self._turns = -1
 
     def wait(self, seconds: float) -> _Events:
         """Wait in real time."""
         return super().select(seconds)
+
+    def has_others(self, ours: set[int]) -> bool:
+        """Whether a descriptor is watched that is neither among `ours` nor asyncio's own."""
+        return len(self._fd_to_key.keys() - ours) > 1
 
 
 class _Subprocess:
@@ -172,7 +201,7 @@ class VirtualLoop(NetworkLoop):
 
     What `run_forever`, and so `run_until_complete` and `asyncio.Runner.run`, raise besides:
         StandstillError: Everything waits, and no timer runs.
-        RunawayError: The clock has reached the limit.
+        RunawayError: The clock has reached the limit, or it stands, and something has been ready a million turns long.
         PatienceError: The clock was held, and nothing came, for longer than `patience`.
         UsageError: Another loop runs in virtual time.
     """
@@ -180,20 +209,17 @@ class VirtualLoop(NetworkLoop):
     # What asyncio calls so in Python 3.11 to 3.14.
     _ready: deque[Handle]
     _scheduled: list[_Timer]
+    _default_executor: ThreadPoolExecutor | None
     _write_to_self: Callable[[], None]
     _check_thread: Callable[[], None]
 
     def __init__(
-        self,
-        *,
-        seed: int = 0,
-        epoch: datetime = EPOCH,
-        patience: float = PATIENCE_S,
-        limit: float = LIMIT_S,
+        self, *, seed: int = 0, epoch: datetime = EPOCH, patience: float = PATIENCE_S, limit: float = LIMIT_S
     ) -> None:
         self._now = START_S
-        self._waits = _Selector(self._idle)
+        self._waits = _Selector(self._idle, self._spin)
         super().__init__(self._waits)
+        self._asyncgens = _Generators()
         # How early a timer may fire. Windows and macOS have others, which would be seen in the order of callbacks.
         self._clock_resolution = 1e-9
         self._patience = patience
@@ -205,7 +231,6 @@ class VirtualLoop(NetworkLoop):
         self._numbers = itertools.count()
         self._holds: list[str] = []
         self._processes: list[_Subprocess] = []
-        self._executor: concurrent.futures.Executor | None = None
         self._jobs = Jobs(self, wake=self._write_to_self, seed=seed)
         try:
             self._wall = Wall(
@@ -221,11 +246,7 @@ class VirtualLoop(NetworkLoop):
         return self._now
 
     def call_at(
-        self,
-        when: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: *_Ts,
-        context: Context | None = None,
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call `callback` when the clock has reached `when`; see `asyncio`."""
         if self.is_closed():
@@ -233,7 +254,7 @@ class VirtualLoop(NetworkLoop):
         if self.get_debug():
             self._check_thread()
         timer = _Timer(when, callback, args, self, context)
-        timer.turn = (round(when * 1e9), next(self._turns))
+        timer.turn = (round(when * 1e9) if when < inf else _NEVER_NS, next(self._turns))
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # noqa: SLF001 - so that asyncio counts it, should it be cancelled
         return timer
@@ -282,28 +303,16 @@ class VirtualLoop(NetworkLoop):
         finally:
             self._holds.remove(what)
 
-    def run_in_executor(
-        self, executor: concurrent.futures.Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
-    ) -> Future[_T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts) -> Future[_T]:
         """Run `func` on a thread, which holds the clock until it returns; see `asyncio`."""
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         if executor is None:
-            if self._executor is None:
-                self.set_default_executor(concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio"))
-            executor = self._executor
-            assert executor is not None
-        job = self._jobs.submit(executor, func, args)
-        outcome = job.outcome
-        assert outcome is not None
-        job.waiter = self.create_future()
-        job.waiter.add_done_callback(lambda waiter: outcome.cancel() if waiter.cancelled() else None)
-        return job.waiter
-
-    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
-        """Run jobs without an executor on this one, a `ThreadPoolExecutor`; see `asyncio`."""
-        super().set_default_executor(executor)  # type: ignore[arg-type] # asyncio checks it
-        self._executor = executor
+            executor = self._default_executor or ThreadPoolExecutor(thread_name_prefix="asyncio")
+            self.set_default_executor(executor)
+        outcome = _Outcome(number=next(self._numbers), loop=self)
+        self._jobs.submit(executor, func, args, outcome)
+        return outcome
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's
         """Wait for the jobs, and end the default executor's threads.
@@ -313,10 +322,10 @@ class VirtualLoop(NetworkLoop):
         """
         if self._has_lost_patience:
             # Some thread will not end, and the error that says so must not wait for it once more.
-            if self._executor is not None:
-                self._executor.shutdown(wait=False, cancel_futures=True)
+            if self._default_executor is not None:
+                self._default_executor.shutdown(wait=False, cancel_futures=True)
             return
-        await self._jobs.all_ended(self.create_future())
+        await self._jobs.none_left.wait()
         with self.hold("the end of the executor's threads"):
             await super().shutdown_default_executor()
 
@@ -344,8 +353,7 @@ class VirtualLoop(NetworkLoop):
         if self._holds or self._processes or jobs.jobs or jobs.calls:
             until = real_monotonic() + self._patience
             while True:
-                # A signal's, which needs no thread to come.
-                if self._ready or jobs.next_into(self._ready):
+                if jobs.next_into(self._ready):
                     return []
                 if not self._is_held():
                     break
@@ -361,9 +369,12 @@ class VirtualLoop(NetworkLoop):
         timer = self._scheduled[0]
         when = timer.when()
         if when > self._end:
+            if when == inf:
+                return self._stand_still()
             raise RunawayError(
-                f"the clock has gone on for {self._limit / 3600:g} h in one run (the loop's `limit`): a timer runs for "
-                f"ever, and something waits for what never comes. {self._say_who_waits()}"
+                f"the clock would go on for more than {self._limit / 3600:g} h in one run (the loop's `limit`): a "
+                "timer runs for ever, or is that far away, and something waits for what never comes. "
+                f"{self._say_who_waits()}"
             )
         ns = timer.turn[0]
         # Rounding to the nanosecond may go below `when`: then a task that sleeps until then would find itself too soon.
@@ -373,13 +384,20 @@ class VirtualLoop(NetworkLoop):
 
     def _stand_still(self) -> _Events:
         """No timer: only somebody else's thread can go on with the run, or somebody at the other end of a socket."""
-        if threading.active_count() > 1 or self._waits.sockets > 1:
-            # Whoever calls from a thread writes into the loop's own socket.
-            events = self._waits.wait(GRACE_S)
-            if events:
-                return events
+        ours = {sock.fileno() for link in self.network.links for sock in link.sockets}
+        # Whoever calls from a thread writes into the loop's own socket, and so does a signal.
+        events = self._waits.wait(GRACE_S if has_strangers() or self._waits.has_others(ours) else 0)
+        if events:
+            return events
         raise StandstillError(
             f"everything waits, and no timer runs: nothing can happen any more. {self._say_who_waits()}"
+        )
+
+    def _spin(self) -> NoReturn:
+        raise RunawayError(
+            f"something has been ready {LIMIT_TURNS} turns long, so that the clock stands, and threads are not heard: "
+            "what waits in a loop around `asyncio.sleep(0)` must sleep for longer, or wait for an event. "
+            f"{self._say_who_waits()}"
         )
 
     def _is_held(self) -> bool:
@@ -408,17 +426,14 @@ class VirtualLoop(NetworkLoop):
         self._wall.follow(round(self._now * 1e9) - _START_NS)
 
 
-_START_NS = round(START_S * 1e9)
-
-
-def run(main: Coroutine[Any, Any, _T], *, seed: int = 0, epoch: datetime = EPOCH, debug: bool = False) -> _T:
+def run(main: Coroutine[Any, Any, _T], *, seed: int = 0, epoch: datetime = EPOCH, debug: bool | None = None) -> _T:
     """Run `main` on a virtual loop of its own, as `asyncio.run` does on an ordinary one.
 
     Args:
         main: What to run.
         seed: See `VirtualLoop`.
         epoch: See `VirtualLoop`.
-        debug: asyncio's debug mode.
+        debug: asyncio's debug mode; by default as the environment says.
 
     Returns:
         What `main` returns.

@@ -8,16 +8,18 @@ real time within a run imports it by a name that begins with `real_`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar
 
 from bothway.errors import UsageError
 from bothway.testing.jobs import Job
@@ -31,16 +33,16 @@ _NS = 1_000_000_000
 real_monotonic = time.monotonic
 """The clock of the machine, whatever time it is on a loop."""
 
-_real_monotonic_ns = time.monotonic_ns
-_real_perf_counter = time.perf_counter
-_real_perf_counter_ns = time.perf_counter_ns
 _real_sleep = time.sleep
 _real_urandom = os.urandom
+_real_as_completed = asyncio.as_completed
 
 # Who measures the test, or looks at it from outside, keeps real clocks.
 _SPARED = frozenset([*sys.stdlib_module_names, "_pytest", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "xdist"])
 
 _activation = threading.Lock()
+
+_N = TypeVar("_N", int, float)
 
 
 class BlockedLoopWarning(RuntimeWarning):
@@ -97,16 +99,25 @@ class Wall:
         Raises:
             UsageError: Another loop runs in virtual time.
         """
-        with _alone(self):
+        with _activation:
+            if Wall.active is not None:
+                raise UsageError("two loops cannot run in virtual time at once: a process has one wall clock")
+            Wall.active = self
+        try:
             self._thread = threading.get_ident()
             self._traveller = self._travel.start()
-            try:
-                self._traveller.shift(self._ns / _NS)
-                with self._dice(), _replacements():
-                    yield
-            finally:
-                self._travel.stop()
-                self._traveller = None
+            self._traveller.shift(self._ns / _NS)
+            with self._dice(), _replacements():
+                yield
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Give the process its clocks back: when a run ends, or when it is one that was forked within a run."""
+        if self._traveller is not None:
+            self._travel.stop()
+            self._traveller = None
+        Wall.active = None
 
     def follow(self, ns: int) -> None:
         """Set the wall clock to `ns` nanoseconds after the epoch."""
@@ -164,18 +175,6 @@ class Wall:
             random.setstate(outside)
 
 
-@contextmanager
-def _alone(wall: Wall) -> Iterator[None]:
-    with _activation:
-        if Wall.active is not None:
-            raise UsageError("two loops cannot run in virtual time at once: a process has one wall clock")
-        Wall.active = wall
-    try:
-        yield
-    finally:
-        Wall.active = None
-
-
 # What follows replaces the real functions. Each asks at every call whether a loop runs, since a module that is imported
 # while one does keeps it for good.
 
@@ -188,29 +187,21 @@ def _wall_of_caller() -> Wall | None:
     wall = Wall.active
     if wall is not None:
         caller: str = sys._getframe(2).f_globals.get("__name__", "")  # noqa: SLF001
-        if caller.partition(".")[0] in sys.stdlib_module_names:
+        if caller.partition(".")[0] in _SPARED:
             return None
     return wall
 
 
-def _monotonic() -> float:
-    now = wall.now() if (wall := _wall_of_caller()) is not None else None
-    return now if now is not None else real_monotonic()
+def _clock(real: Callable[[], _N], of: Callable[[float], _N]) -> Callable[[], _N]:
+    def clock() -> _N:
+        now = wall.now() if (wall := _wall_of_caller()) is not None else None
+        return of(now) if now is not None else real()
+
+    return clock
 
 
-def _monotonic_ns() -> int:
-    now = wall.now() if (wall := _wall_of_caller()) is not None else None
-    return round(now * _NS) if now is not None else _real_monotonic_ns()
-
-
-def _perf_counter() -> float:
-    now = wall.now() if (wall := _wall_of_caller()) is not None else None
-    return now if now is not None else _real_perf_counter()
-
-
-def _perf_counter_ns() -> int:
-    now = wall.now() if (wall := _wall_of_caller()) is not None else None
-    return round(now * _NS) if now is not None else _real_perf_counter_ns()
+def _in_ns(now: float) -> int:
+    return round(now * _NS)
 
 
 def _sleep(seconds: float, /) -> None:
@@ -224,20 +215,29 @@ def _urandom(size: int, /) -> bytes:
     return drawn if drawn is not None else _real_urandom(size)
 
 
+def _as_completed(fs: Iterable[Any], **options: Any) -> Any:
+    # asyncio puts them into a set, and a coroutine's hash is its address: it begins with any of them.
+    if Wall.active is not None:
+        fs = [asyncio.ensure_future(each) for each in dict.fromkeys(fs)]
+    return _real_as_completed(fs, **options)
+
+
+_OWNERS = {"asyncio", "asyncio.tasks", "os", "random", "time"}
 _REPLACEMENTS: dict[int, tuple[Any, Any]] = {
     id(real): (real, ours)
     for real, ours in [
-        (real_monotonic, _monotonic),
-        (_real_monotonic_ns, _monotonic_ns),
-        (_real_perf_counter, _perf_counter),
-        (_real_perf_counter_ns, _perf_counter_ns),
+        (real_monotonic, _clock(real_monotonic, float)),
+        (time.monotonic_ns, _clock(time.monotonic_ns, _in_ns)),
+        (time.perf_counter, _clock(time.perf_counter, float)),
+        (time.perf_counter_ns, _clock(time.perf_counter_ns, _in_ns)),
         (_real_sleep, _sleep),
         (_real_urandom, _urandom),
+        (_real_as_completed, _as_completed),
     ]
 }
 
 _found: list[tuple[dict[str, Any], str, Any, Any]] = []
-_searched: set[str] = set()
+_searched: dict[str, ModuleType] = {}
 
 
 @contextmanager
@@ -257,16 +257,22 @@ def _replacements() -> Iterator[None]:
 
 def _find_real() -> None:
     """Note where the real functions are, in the modules that were imported since the last time."""
-    if len(_searched) == len(sys.modules):
-        return
     for module_name, module in tuple(sys.modules.items()):
-        if module_name in _searched:
+        if _searched.get(module_name) is module:
             continue
-        _searched.add(module_name)
-        owns_them = module is time or module is os or module is random
-        namespace: dict[str, Any] = getattr(module, "__dict__", {})
-        if owns_them or module_name.partition(".")[0] not in _SPARED:
+        _searched[module_name] = module
+        if module_name in _OWNERS or module_name.partition(".")[0] not in _SPARED:
+            namespace: dict[str, Any] = getattr(module, "__dict__", {})
             for name, value in tuple(namespace.items()):
                 found = _REPLACEMENTS.get(id(value))
                 if found is not None and not name.lstrip("_").startswith("real_"):
                     _found.append((namespace, name, *found))
+
+
+def _forked() -> None:
+    if Wall.active is not None:
+        Wall.active.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
