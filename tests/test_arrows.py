@@ -413,6 +413,7 @@ def _is_loud(node: ast.ExceptHandler) -> bool:
     return any(
         (isinstance(inner, ast.Raise) and inner.exc is None)
         or (isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr == "exception")
+        or (isinstance(inner, ast.keyword) and inner.arg == "exc_info" and ast.unparse(inner.value) == "True")
         for inner in ast.walk(node)
     )
 

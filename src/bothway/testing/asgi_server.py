@@ -212,8 +212,8 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self._app(scope, self._inbox.get, self._send)
-        except Exception:
-            logger.info("the application raised in its lifespan, which may mean that it has none", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - the task's edge: it may mean that there is no lifespan
+            logger.info("the application raised in its lifespan, which may mean that it has none: %r", error)
 
     async def _send(self, message: Message) -> None:
         if self._answer.done():
