@@ -362,8 +362,8 @@ def app_closes_with_much_unread() -> Behaviour:
             await listen(receive)
 
     async def drive(carrier: Carrier) -> None:
-        for number in range(5):
-            carrier.duplex.send_text(b"%d" % number)
+        for number in range(9):
+            carrier.duplex.send_text(b"%d" % number * 60_000)
             await asyncio.sleep(0.005)
         unread.set()
         await carrier.over.wait()

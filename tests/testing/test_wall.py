@@ -220,13 +220,15 @@ def test_a_process_that_is_forked_within_a_run_has_real_clocks() -> None:
         time.sleep(0.02)
         seen.put((time.monotonic() - began, time.time() - at, time.time()))
 
+    process = forks.Process(target=child)
+
     async def main() -> float:
-        process = forks.Process(target=child)
         process.start()
-        process.join()
+        process.join(20)
         return time.monotonic()
 
     assert run(main()) == START_S
+    assert process.exitcode == 0, "or nothing would ever come out of the queue"
     slept, passed, now = seen.get()
     assert 0.015 < slept < 5
     assert 0.015 < passed < 5

@@ -3,7 +3,7 @@
 `NetworkLoop` is an asyncio loop whose network methods lead here. Whatever is built on them (aiohttp, websockets,
 uvicorn, asyncio's streams, anyio, picows over aiofastnet) connects and listens as always, with names, ports and TLS;
 but no packet leaves the process, names resolve to fixed addresses, ports are given out in order, and every connection
-is a `Link` that can be slowed, stalled and broken. Nothing outside of the network can be reached.
+is a `Link` that can be slowed, stalled and broken. Nothing outside of the network can be reached by asyncio.
 """
 
 from __future__ import annotations
@@ -275,8 +275,8 @@ def _normal(host: str | bytes) -> str:
 class NetworkLoop(asyncio.SelectorEventLoop):
     """An event loop whose TCP is a `MemoryNetwork`. UNIX sockets, pipes and subprocesses are as always.
 
-    While such a loop is open, aiofastnet (and by it picows) and anyio's TLS ask it too: they have network functions of
-    their own. On all other loops they do what they always do.
+    While it is open, the libraries of `seams` ask it too. A socket at which somebody accepts by himself (`sock_accept`)
+    is a real one, and nobody in the network finds it.
 
     Args:
         selector: What it waits with; the system's best by default.
