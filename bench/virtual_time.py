@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import subprocess
@@ -45,17 +46,14 @@ async def conversation(seconds: float, level: Level) -> int:
 
 async def many(calls: int, seconds: float) -> int:
     """Many calls at once; gives the frames of all."""
-    frames = 0
     async with LabCarrier(keep_audio=False) as lab:
         app = new_app()
         callers: list[Caller] = [await lab.call(app) for _ in range(calls)]
         for caller in callers:
             await caller.hears("we are counting")
         await callers[0].stays_silent(seconds - callers[0].now_ms / 1000)
-        for caller in callers:
-            await caller.hangs_up()
-            frames += caller.telephone.heard_frames
-    return frames
+        await asyncio.gather(*(caller.hangs_up() for caller in callers))
+    return sum(caller.telephone.heard_frames for caller in callers)
 
 
 def measured(what: str, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
@@ -65,7 +63,7 @@ def measured(what: str, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     call_seconds = frames / 50
     print(
-        f"{what:<44} {wall:7.2f} s, {cpu:7.2f} s CPU: {call_seconds / wall:8.0f} call seconds a second, "
+        f"{what:<52} {wall:7.2f} s, {cpu:7.2f} s CPU: {call_seconds / wall:8.0f} call seconds a second, "
         f"{cpu / frames * 1e6:5.1f} µs a frame"
     )
 
@@ -98,6 +96,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     os.environ.setdefault("PLIVO_AUTH_ID", "MABENCHBENCHBENCHBEN")
     os.environ.setdefault("PLIVO_AUTH_TOKEN", "of-the-bench")
     minutes = options.minutes
+    measured("the first call: all that is imported and made once", lambda: conversation(5, "messages"))
     measured(f"a conversation of {minutes:g} min", lambda: conversation(minutes * 60, "messages"))
     measured("the same, at the level of bytes", lambda: conversation(minutes * 60, "bytes"))
     measured(f"{options.calls} calls of {options.seconds:g} s", lambda: many(options.calls, options.seconds))
