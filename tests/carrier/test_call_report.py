@@ -135,7 +135,7 @@ async def test_moments_are_wall_time(tmp_path: Path) -> None:
         caller: Caller
         call: LiveCall
         caller, call = w.place(w.stream())
-        assert call._report.moment(asyncio.get_running_loop().time()) == datetime.now(UTC)
+        assert call.report.moment(asyncio.get_running_loop().time()) == datetime.now(UTC)
         await until(lambda: caller.is_answered)
         caller.hang_up()
         await w.over(caller)

@@ -48,7 +48,7 @@ def test_a_good_file(tmp_path: Path) -> None:
     found = config.application_of("1 5550100")
     assert found is not None
     assert found.name == "front desk"
-    assert found.plan() == CallPlan("https://example.com/answer", "GET", "http://example.com/fallback", "POST", 60)
+    assert found.order().plan == CallPlan("https://example.com/answer", "GET", "http://example.com/fallback", "POST", 60)
     assert config.application_of("+15550199") is None
 
 
@@ -126,4 +126,4 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_applications_have_defaults() -> None:
-    assert Application("a", "http://h/").plan() == CallPlan("http://h/")
+    assert Application("a", "http://h/").order().plan == CallPlan("http://h/")

@@ -386,7 +386,7 @@ def test_a_stream_may_end_before_the_document_beside_it() -> None:
     caller = Caller(BESIDE, SPEAK, BESIDE)
     caller.call.receive_stream_open(1, 102.0)
     caller.call.receive_stream_end(1, 103.0)
-    assert (caller.call.state, caller.call._run.open_streams) == (State.PROMPTING, 0)
+    assert (caller.call.state, len(caller.call._run.streams)) == (State.PROMPTING, 0)
     caller.call.receive_prompt_end("1", 104.0)
     assert caller.new()[-1] == OpenStream(2, Stream("wss://example.com/ws"))
     assert caller.call.state is State.LINGERING
@@ -561,7 +561,7 @@ class Shell:
         assert sum(isinstance(command, Answer) for command in self.commands) == (call.answered_at is not None)
         opened = [command.index for command in self.commands if isinstance(command, OpenStream)]
         assert opened == list(range(1, len(opened) + 1))
-        assert call._run.open_streams <= call._run.streams_allowed
+        assert len(call._run.streams) <= 1
         prompts = [command for command in self.commands if isinstance(command, Prompt | StopPrompt)]
         assert sum(isinstance(command, StopPrompt) for command in prompts) <= over
         fetched = [command.fetch_id for command in self.commands if isinstance(command, Fetch)]

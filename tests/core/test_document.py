@@ -16,7 +16,7 @@ def test_the_leg_is_picked_up_once() -> None:
     run.answer()
     run.now = 4.0
     run.answer()
-    assert (run.answered, run.answered_at, run.commands) == (True, 3.0, [Answer()])
+    assert (run.answered_at, run.commands) == (3.0, [Answer()])
 
 
 def test_a_prompt_is_said_as_often_as_it_loops_and_late_news_of_it_is_dropped() -> None:
@@ -53,9 +53,9 @@ def test_the_end_leaves_nothing_under_way() -> None:
     run.wait_for(2.0, 1.0)
     run.end_after(5.0, 1.0)
     run.remark("so far")
-    assert (run.open_streams, run.blocking, run.timers) == (1, 1, {WAIT: 3.0, SCHEDULE: 6.0})
+    assert (len(run.streams), run.blocking, run.timers) == (1, 1, {WAIT: 3.0, SCHEDULE: 6.0})
     assert run.end(cause(4000, "Caller")) is Wait.END
-    assert (run.open_streams, run.timers, run.verbs) == (0, {}, [])
+    assert (len(run.streams), run.timers, run.verbs) == (0, {}, [])
     assert run.commands[-2] == StopPrompt()
     assert run.events == [Remark("so far")]
 
@@ -66,4 +66,4 @@ def test_a_stream_that_is_over_is_forgotten_with_its_timer() -> None:
     run.timers[1] = 9.0
     run.forget_stream(1)
     run.forget_stream(1)
-    assert (run.open_streams, run.timers) == (0, {})
+    assert (len(run.streams), run.timers) == (0, {})

@@ -11,7 +11,7 @@ from bothway.wire.hangup import HANGUP_CAUSES
 
 def test_a_call_is_what_executors_ask() -> None:
     execution: Execution = DocumentRun(Limits())
-    assert (execution.open_streams, execution.streams_allowed, execution.answered) == (0, 1, False)
+    assert (execution.too_many_streams, execution.answered_at) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ def test_a_call_is_what_executors_ask() -> None:
         (DocumentKind.ANSWER, "answer", "Error Reaching Answer URL", "Invalid Answer XML"),
         (DocumentKind.FALLBACK, "fallback", "Error Reaching Answer URL", "Invalid Answer XML"),
         (DocumentKind.REDIRECT, "redirect", "Error Reaching Redirect URL", "Invalid Redirect XML"),
+        (DocumentKind.ACTION, "action", "Error Reaching Action URL", "Invalid Action XML"),
+        (DocumentKind.TRANSFER, "transfer", "Error Reaching Transfer URL", "Invalid Transfer XML"),
     ],
 )
 def test_each_kind_of_document_fails_with_codes_of_its_own(
@@ -31,7 +33,7 @@ def test_each_kind_of_document_fails_with_codes_of_its_own(
 
 
 def test_the_answer_and_its_fallback_are_two_kinds_with_the_same_codes() -> None:
-    assert len(DocumentKind) == 3
+    assert len(DocumentKind) == 5
 
 
 @pytest.mark.parametrize(
@@ -58,4 +60,4 @@ def test_there_is_no_cause_without_a_name() -> None:
 
 
 def test_a_document_waits_for_one_thing_at_a_time() -> None:
-    assert {wait.name for wait in Wait} == {"NOTHING", "FETCH", "PROMPT", "TIMER", "STREAM", "END"}
+    assert {wait.name for wait in Wait} == {"NOTHING", "FETCH", "PROMPT", "TIMER", "STREAM", "VERB", "END"}

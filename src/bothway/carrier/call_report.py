@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bothway.carrier.config import Account, Application
+from bothway.carrier.call_order import CallOrder
+from bothway.carrier.config import Account
 from bothway.carrier.evidence import SCHEMA, Evidence
 from bothway.carrier.leg import Leg
 from bothway.carrier.node import Node
@@ -29,7 +30,7 @@ from bothway.core.media import (
 from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
 from bothway.wire.verbs import Stream
-from bothway.wire.webhooks import CallFacts, StatusForm, StreamEvent, hangup_params, stream_status_params
+from bothway.wire.webhooks import CallFacts, StatusForm, StreamEvent, hangup_params, ring_params, stream_status_params
 
 __all__ = ["FRAMES_A_SECOND", "CallReport"]
 
@@ -59,7 +60,7 @@ class CallReport:
         node: What all calls share.
         leg: Gets every record, if it asked for them.
         facts: Of the call.
-        application: Has the hangup URL.
+        order: Has the URLs that are told of the call.
         account: Whose token signs.
         born: When the call came in, on the event loop's clock.
         epoch: The Unix time at which that clock stood at zero.
@@ -74,7 +75,7 @@ class CallReport:
         node: Node,
         leg: Leg,
         facts: CallFacts,
-        application: Application,
+        order: CallOrder,
         account: Account,
         *,
         born: float,
@@ -83,7 +84,7 @@ class CallReport:
         self._loop = asyncio.get_running_loop()
         self._node = node
         self._facts = facts
-        self._application = application
+        self._order = order
         self._born = born
         self._epoch = epoch
         self._counted = _Counted()
@@ -115,6 +116,12 @@ class CallReport:
             leg=str(leg.format),
             profile=self._node.profile.name,
         )
+
+    def rang(self) -> None:
+        """The called party's telephone rings."""
+        self.record("ringing")
+        if self._order.ring_url is not None:
+            self.webhooks.call_back("ring", self._order.ring_url, self._order.ring_method, ring_params(self._facts))
 
     def answered(self, media: Media) -> None:
         """The call was picked up: its media clock runs from here."""
@@ -154,9 +161,8 @@ class CallReport:
         )
         self._node.metrics.calls_active.dec()
         self._node.metrics.call_ended(params["CallStatus"], now - answered_at if answered_at is not None else 0.0)
-        application = self._application
-        if application.hangup_url is not None:
-            self.webhooks.call_back("hangup", application.hangup_url, application.hangup_method, params)
+        if self._order.hangup_url is not None:
+            self.webhooks.call_back("hangup", self._order.hangup_url, self._order.hangup_method, params)
 
     async def close(self) -> None:
         """Deliver what is to be delivered, and close the files."""

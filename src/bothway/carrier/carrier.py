@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bothway.carrier.call_order import Party
 from bothway.carrier.config import Account, Application, Config
 from bothway.carrier.http_api import HttpApi
 from bothway.carrier.leg import Leg
 from bothway.carrier.legs.websocket import WebSocketLeg
-from bothway.carrier.live_call import LiveCall, Party
+from bothway.carrier.live_call import LiveCall
 from bothway.carrier.node import Ids, Node
 from bothway.carrier.recovery import LiveCalls, recover
 from bothway.carrier.ticker import Ticker
@@ -262,7 +263,7 @@ class Carrier:
             self,
             leg,
             Party(from_, to, sip_headers=tuple((sip_headers or {}).items())),
-            application,
+            application.order(),
             owner or self.account,
             call_id=self._node.ids.uuid(),
         )

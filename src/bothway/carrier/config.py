@@ -4,27 +4,69 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
+from datetime import UTC, tzinfo
+from decimal import Decimal
 from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import yaml
 
+from bothway.carrier.call_order import CallOrder
+from bothway.carrier.destination import bare_number
 from bothway.core.call import CallPlan
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 
-__all__ = ["Account", "Application", "Config", "Number", "bare_number", "load_config"]
+__all__ = ["Account", "Application", "Config", "Number", "RentableNumber", "bare_number", "load_config"]
+
+_CURRENCY = re.compile("[A-Z]{3}")
+_COUNTRY = re.compile("[A-Z]{2}")
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An account: its auth id is public, its token signs and authenticates."""
+    """An account: its auth id is public, its token signs and authenticates.
+
+    Attributes:
+        name: What people call it.
+        parent: The auth id of the main account, if this is a sub-account.
+        timezone: Its IANA name; lists write their times with its offset (plivo-protocol.md, 5.1).
+        currency: What it pays in, three letters (ISO 4217).
+        cash_credits: What it has left to pay with.
+        compliance_accepted: Whether its compliance application is accepted, which Indian numbers ask for.
+    """
 
     auth_id: str
     auth_token: str
+    name: str = ""
+    parent: str | None = None
+    timezone: str = "UTC"
+    currency: str = "USD"
+    cash_credits: Decimal = Decimal(0)
+    compliance_accepted: bool = False
+    address: str = ""
+    city: str = ""
+    state: str = ""
 
     def __repr__(self) -> str:
         return f"Account({self.auth_id})"
+
+    @property
+    def main_id(self) -> str:
+        """The auth id of the main account: its parent's, or its own."""
+        return self.parent or self.auth_id
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone.
+
+        Raises:
+            ZoneInfoNotFoundError, ValueError, OSError: There is none of that name.
+        """
+        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
 
 
 class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,15 +82,16 @@ class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_limit: int = 14_400
     account: str | None = None
 
-    def plan(self) -> CallPlan:
-        """What the call machine needs of it."""
-        return CallPlan(
+    def order(self) -> CallOrder:
+        """What happens on a call that has come in."""
+        plan = CallPlan(
             answer_url=self.answer_url,
             answer_method=self.answer_method,
             fallback_url=self.fallback_url,
             fallback_method=self.fallback_method,
             time_limit=self.time_limit,
         )
+        return CallOrder(plan, self.hangup_url, self.hangup_method)
 
 
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,12 +101,38 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     application: str
 
 
+class RentableNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number of the inventory, which accounts can find and rent over REST (plivo-protocol.md, 5.9).
+
+    Attributes:
+        number: With its country code.
+        country: Two letters (ISO 3166).
+        type: As the search names it.
+        region: Of the country.
+        voice: Whether it takes calls.
+        monthly_rental_rate: Per month.
+        setup_rate: Once.
+        voice_rate: Per minute.
+    """
+
+    number: str
+    country: str
+    type: Literal["local", "tollfree", "mobile", "national", "fixed"] = "local"
+    region: str = ""
+    city: str = ""
+    voice: bool = True
+    monthly_rental_rate: Decimal = Decimal("0.80")
+    setup_rate: Decimal = Decimal(0)
+    voice_rate: Decimal = Decimal("0.0085")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of the file."""
 
     accounts: tuple[Account, ...] = ()
     applications: tuple[Application, ...] = ()
     numbers: tuple[Number, ...] = ()
+    inventory: tuple[RentableNumber, ...] = ()
     limits: Limits = Limits()
 
     def application_of(self, number: str) -> Application | None:
@@ -80,11 +149,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if auth_id is None or account.auth_id == auth_id:
                 return account
         return None
-
-
-def bare_number(number: str) -> str:
-    """A number without the `+`, spaces and dashes that people write into it."""
-    return number.strip().replace(" ", "").replace("-", "").removeprefix("+")
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -139,7 +203,9 @@ def _problems(config: Config) -> Iterator[str]:
     accounts = [account.auth_id for account in config.accounts]
     names = [application.name for application in config.applications]
     numbers = [bare_number(number.number) for number in config.numbers]
-    for what, found in (("account", accounts), ("application", names), ("number", numbers)):
+    rentables = [bare_number(rentable.number) for rentable in config.inventory]
+    kinds = (("account", accounts), ("application", names), ("number", numbers), ("rentable number", rentables))
+    for what, found in kinds:
         twice = sorted({name for name in found if found.count(name) > 1})
         if twice:
             yield f"the {what} {twice[0]} is there more than once"
@@ -147,13 +213,39 @@ def _problems(config: Config) -> Iterator[str]:
         for field in ("auth_id", "auth_token"):
             if not getattr(account, field):
                 yield f"{field} of account {place} is empty"
+        yield from _account_problems(account, config.accounts)
     for place, number in enumerate(config.numbers, 1):
         if not bare_number(number.number):
             yield f"number {place} is empty"
         if number.application not in names:
             yield f"number {number.number} names the application {number.application!r}, which is not among them"
+    for rentable in config.inventory:
+        yield from _inventory_problems(rentable)
     for application in config.applications:
         yield from _application_problems(application, accounts)
+
+
+def _account_problems(account: Account, accounts: tuple[Account, ...]) -> Iterator[str]:
+    parents = [other.auth_id for other in accounts if other.parent is None]
+    if account.parent is not None and account.parent not in parents:
+        yield f"the parent of account {account.auth_id} is none of the main accounts"
+    if not _CURRENCY.fullmatch(account.currency):
+        yield f"the currency of account {account.auth_id} is not three capital letters"
+    try:
+        _ = account.zone
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
+        yield f"the timezone of account {account.auth_id} is no IANA name of one, such as Europe/Paris"
+
+
+def _inventory_problems(rentable: RentableNumber) -> Iterator[str]:
+    if not bare_number(rentable.number).isdecimal():
+        yield f"the rentable number {rentable.number} is not digits"
+    if not _COUNTRY.fullmatch(rentable.country):
+        yield f"the country of the rentable number {rentable.number} is not two capital letters"
+    for field in ("monthly_rental_rate", "setup_rate", "voice_rate"):
+        rate: Decimal = getattr(rentable, field)
+        if not rate.is_finite() or rate < 0:
+            yield f"{field} of the rentable number {rentable.number} is no amount"
 
 
 def _application_problems(application: Application, accounts: list[str]) -> Iterator[str]:

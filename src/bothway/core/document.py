@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from bothway.core.execution import (
     Answer,
+    Beep,
+    CallBack,
     Command,
     DocumentKind,
+    EarlyMedia,
     End,
     Fetch,
     OpenStream,
     Prompt,
+    Prompted,
     RefuseStream,
     StopPrompt,
+    VerbCommand,
+    VerbMachine,
     Wait,
     cause,
 )
@@ -23,13 +30,34 @@ from bothway.wire.callxml import Diagnostic
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Play, Speak, Stream, Verb
 
-__all__ = ["SCHEDULE", "WAIT", "CallEvent", "DocumentRead", "DocumentRun", "Remark", "VerbStarted"]
+__all__ = [
+    "SCHEDULE",
+    "WAIT",
+    "CallEvent",
+    "DocumentRead",
+    "DocumentRun",
+    "Remark",
+    "TimerName",
+    "VerbStarted",
+    "VerbTimer",
+]
 
 SCHEDULE = "schedule"
 """The timer of `<Hangup schedule>`."""
 
 WAIT = "wait"
 """The timer of `<Wait>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerbTimer:
+    """The name of a timer that the running verb has set."""
+
+    name: str
+
+
+TimerName: TypeAlias = str | int | VerbTimer
+"""A timer of the call's own, a stream's index for its time-out, or one of the running verb's."""
 
 _ENDLESS = 0
 _CHOSEN = frozenset({4000, 4010})  # a party hung up, or the document ran out
@@ -73,7 +101,10 @@ class DocumentRun:
         fetches: Documents asked for so far; the number of the one that is waited for.
         streams: The streams open or being opened, by their index.
         blocking: The stream that the document waits for.
-        timers: A name, or a stream's index, to its deadline.
+        machine: The verb that is being executed, where it is one that takes events.
+        finished: Whether that verb is done, and the next one's turn has come.
+        early: Whether what the caller hears is early media, inside `<PreAnswer>`.
+        timers: Each timer's deadline.
         answered_at: When the leg was picked up, or None.
         end_cause: Why the call ended, or None.
         commands: For the shell, not yet taken.
@@ -88,7 +119,10 @@ class DocumentRun:
         self.fetches = 0
         self.streams: dict[int, Stream] = {}
         self.blocking: int | None = None
-        self.timers: dict[str | int, float] = {}
+        self.machine: VerbMachine | None = None
+        self.finished = False
+        self.early = False
+        self.timers: dict[TimerName, float] = {}
         self.answered_at: float | None = None
         self.end_cause: HangupCause | None = None
         self.commands: list[Command] = []
@@ -96,37 +130,117 @@ class DocumentRun:
         self.now = 0.0
         self._streams_asked = 0
         self._prompts = 0
-        self._prompt: Speak | Play | None = None  # being heard
+        self._prompt: Prompted | None = None  # being heard
         self._loops_left = 0
+        self._hears = False  # the caller can hear what the carrier says
 
     @property
-    def answered(self) -> bool:
-        """Whether the leg was picked up."""
-        return self.answered_at is not None
-
-    @property
-    def open_streams(self) -> int:
-        """Streams open or being opened."""
-        return len(self.streams)
-
-    @property
-    def streams_allowed(self) -> int:
-        """Streams that may be open at a time."""
-        return self._limits.streams_per_call
+    def too_many_streams(self) -> str | None:
+        """Why there can be no other stream, if so."""
+        allowed = self._limits.streams_per_call
+        if len(self.streams) < allowed:
+            return None
+        return f"this call has {len(self.streams)} open streams, and no more than {allowed} are allowed"
 
     def answer(self) -> None:
         """Pick up, once."""
-        if self.answered_at is None:
+        if self.early:
+            self.early_media()
+        elif self.answered_at is None:
             self.answered_at = self.now
+            self._hears = True
             self.commands.append(Answer())
 
-    def fetch(self, kind: DocumentKind, url: str, method: str) -> Wait:
+    def early_media(self) -> None:
+        """Let the caller hear, once."""
+        if not self._hears:
+            self._hears = True
+            self.commands.append(EarlyMedia())
+
+    def begin(self, machine: VerbMachine) -> Wait:
+        """Let a machine run."""
+        self.machine = machine
+        self.finished = False
+        return Wait.VERB
+
+    def finish(self) -> None:
+        """The machine is done."""
+        self.finished = True
+
+    def follow(
+        self, element: str, action: str | None, method: str, *, redirect: bool, params: Mapping[str, str]
+    ) -> None:
+        """The machine is done, and reports."""
+        if action is None:
+            self.finish()
+        elif method not in {"GET", "POST"}:
+            self.end(
+                cause(7032, "Error"), f"the method {method!r} of the action of <{element}> is neither GET nor POST"
+            )
+        elif not action.startswith(("http://", "https://")):
+            self.end(cause(7022, "Error"), f"the action of <{element}> is no http or https URL")
+        elif redirect:
+            self.fetch(DocumentKind.ACTION, action, method, event=element, params=params)
+        else:
+            self.send(CallBack("action", action, method, element, params))
+            self.finish()
+
+    def send(self, command: VerbCommand | CallBack) -> None:
+        """Ask the shell for something."""
+        self.commands.append(command)
+
+    def say(self, prompt: Prompted) -> str:
+        """Say something once."""
+        self._loops_left = 1
+        self._prompt = prompt
+        self._next_prompt(prompt)
+        return str(self._prompts)
+
+    def hush(self) -> None:
+        """Stop what is being said."""
+        if self._prompt is not None:
+            self._prompt = None
+            self.commands.append(StopPrompt())
+
+    def set_timer(self, name: str, at: float | None) -> None:
+        """Set a timer of the machine's, or forget it."""
+        if at is None:
+            self.timers.pop(VerbTimer(name), None)
+        else:
+            self.timers[VerbTimer(name)] = at
+
+    def insert(self, verbs: Sequence[Verb]) -> None:
+        """Run these first."""
+        self.verbs.extend(reversed(verbs))
+
+    def leave_document(self) -> None:
+        """Give up what the document is doing; streams beside it go on."""
+        self.verbs.clear()
+        self.early = False
+        self.hush()
+        self.stop_machine()
+        self.timers.pop(WAIT, None)
+
+    def stop_machine(self) -> None:
+        """The machine is over, by its own word or because the call goes elsewhere."""
+        machine, self.machine = self.machine, None
+        for name in [name for name in self.timers if isinstance(name, VerbTimer)]:
+            del self.timers[name]
+        if machine is not None and not self.finished:
+            self.finished = True
+            machine.stop(self.now)
+
+    def fetch(
+        self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None
+    ) -> Wait:
         """Ask for a document."""
         if self.fetches >= self._limits.redirects:
             return self.end(cause(2060, "Error"), f"this call fetched {self.fetches} documents: it goes in circles")
         self.fetches += 1
         self.kind = kind
-        self.commands.append(Fetch(self.fetches, kind, url, method))
+        self.commands.append(Fetch(self.fetches, kind, url, method, event, params or {}))
+        self.verbs.clear()
+        self.finished = True
         return Wait.FETCH
 
     def prompt(self, verb: Speak | Play) -> Wait:
@@ -141,7 +255,8 @@ class DocumentRun:
         if verb is None or prompt_id != str(self._prompts):
             return False
         self._loops_left -= 1
-        if heard and (verb.loop == _ENDLESS or self._loops_left > 0):
+        endless = not isinstance(verb, Beep) and verb.loop == _ENDLESS and self.machine is None
+        if heard and (endless or self._loops_left > 0):
             self._next_prompt(verb)
             return False
         self._prompt = None
@@ -152,13 +267,14 @@ class DocumentRun:
         self.timers[WAIT] = now + seconds
         return Wait.TIMER
 
-    def open_stream(self, verb: Stream) -> None:
-        """Ask for a stream."""
+    def open_stream(self, verb: Stream) -> int:
+        """Ask for a stream. Gives its index."""
         self._streams_asked += 1
         self.streams[self._streams_asked] = verb
         if verb.keep_call_alive:
             self.blocking = self._streams_asked
         self.commands.append(OpenStream(self._streams_asked, verb))
+        return self._streams_asked
 
     def refuse_stream(self, verb: Stream, reason: str) -> None:
         """Report a stream that cannot be."""
@@ -176,12 +292,9 @@ class DocumentRun:
     def end(self, end_cause: HangupCause, detail: str = "", *, scheduled: bool = False) -> Wait:
         """End the call now. `scheduled` says that its document asked for this moment."""
         self.end_cause = end_cause
-        self.verbs.clear()
+        self.leave_document()
         self.streams.clear()
         self.timers.clear()
-        if self._prompt is not None:
-            self._prompt = None
-            self.commands.append(StopPrompt())
         self.commands.append(End(end_cause, detail, ran_to_end=scheduled or end_cause.code in _CHOSEN))
         return Wait.END
 
@@ -189,7 +302,8 @@ class DocumentRun:
         """Note something for the log."""
         self.events.append(Remark(text))
 
-    def _next_prompt(self, verb: Speak | Play) -> Wait:
+    def _next_prompt(self, prompt: Prompted) -> Wait:
         self._prompts += 1
-        self.commands.append(Prompt(str(self._prompts), replace(verb, loop=1)))
+        once = prompt if isinstance(prompt, Beep) else replace(prompt, loop=1)
+        self.commands.append(Prompt(str(self._prompts), once))
         return Wait.PROMPT

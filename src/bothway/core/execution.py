@@ -1,32 +1,43 @@
 """What a verb may ask of its call, and what a call asks of its shell.
 
-A verb's executor gets an `Execution` and says what the document waits for next. I/O is never done here: it is asked for
-as commands, and the shell answers with the call's `receive_*` methods.
+A verb's executor gets an `Execution` and says what the document waits for next. A verb that takes time and hears of
+more than one thing is a `VerbMachine`: it gets each `VerbEvent` while it runs, and says when it is done. I/O is never
+done here: it is asked for as commands, and the shell answers with the call's `receive_*` methods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
 
 from bothway.wire.hangup import HangupCause
-from bothway.wire.verbs import Play, Speak, Stream
+from bothway.wire.verbs import Play, Speak, Stream, Verb
 
 __all__ = [
     "Answer",
+    "Beep",
+    "CallBack",
     "CloseStream",
     "Command",
+    "DigitPressed",
     "DocumentKind",
+    "EarlyMedia",
     "End",
     "Execution",
     "Executor",
     "Fetch",
     "OpenStream",
     "Prompt",
+    "PromptEnded",
+    "Prompted",
     "RefuseStream",
     "StopPrompt",
+    "TimerFired",
+    "VerbCommand",
+    "VerbEvent",
+    "VerbMachine",
     "Wait",
     "cause",
 ]
@@ -38,6 +49,8 @@ class DocumentKind(Enum):
     ANSWER = ("answer", 7011, 8011)
     FALLBACK = ("fallback", 7011, 8011)
     REDIRECT = ("redirect", 7014, 8014)
+    ACTION = ("action", 7012, 8012)
+    TRANSFER = ("transfer", 7013, 8013)
 
     def __init__(self, word: str, unreachable: int, invalid: int) -> None:
         self.word = word
@@ -53,12 +66,61 @@ class Wait(Enum):
     PROMPT = auto()
     TIMER = auto()
     STREAM = auto()
+    VERB = auto()
     END = auto()
+
+
+class VerbCommand:
+    """What the machine of a verb asks of the shell, beyond what every call knows; each verb has classes of its own."""
+
+    __slots__ = ()
+
+
+class VerbEvent:
+    """What the machine of a verb is told; each verb has classes of its own, beside those below."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed(VerbEvent):
+    """The party of this call pressed a key: one of `0-9*#ABCD`."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEnded(VerbEvent):
+    """What the machine had said or played is over; not `heard` where there was nothing to hear."""
+
+    prompt_id: str
+    heard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(VerbEvent):
+    """The machine's timer of this name is due."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beep:
+    """The tone before a recording, and before keys where a document asks for it."""
+
+
+Prompted: TypeAlias = Speak | Play | Beep
+"""What a caller can be made to hear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Pick up: the caller's leg is answered from here on."""
+    """The call is answered from here on: pick up. Of a call that the carrier placed: its party has picked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyMedia:
+    """Let the caller hear before the call is answered and billed (plivo-protocol.md, 7.3, PreAnswer)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +132,35 @@ class Fetch:
         kind: Why it is fetched.
         url: Where, with the delivery policy still in its fragment.
         method: `GET` or `POST`.
+        event: `Event` among its parameters; empty for the kind's own.
+        params: What is said there beyond the standard parameters.
     """
 
     fetch_id: int
     kind: DocumentKind
     url: str
     method: str
+    event: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallBack:
+    """Tell a URL something; nothing waits for it, and what it answers is ignored.
+
+    Attributes:
+        kind: `action`, `dial`, `record`, `conference` …: for logs and metrics.
+        url: Where, with the delivery policy still in its fragment.
+        method: `GET` or `POST`.
+        event: `Event` among its parameters.
+        params: What is said there beyond the standard parameters.
+    """
+
+    kind: str
+    url: str
+    method: str
+    event: str
+    params: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +173,7 @@ class Prompt:
     """
 
     prompt_id: str
-    verb: Speak | Play
+    verb: Prompted
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +225,80 @@ class End:
     ran_to_end: bool
 
 
-Command: TypeAlias = Answer | Fetch | Prompt | StopPrompt | OpenStream | RefuseStream | CloseStream | End
+Command: TypeAlias = (
+    Answer | EarlyMedia | Fetch | CallBack | Prompt | StopPrompt | OpenStream | RefuseStream | CloseStream | End
+    | VerbCommand
+)  # fmt: skip
+
+
+class VerbMachine(Protocol):
+    """A verb that is being executed: it asks its `Execution` for things, and says `finish` or `follow` in the end."""
+
+    def receive(self, event: VerbEvent, now: float) -> None:
+        """Something happened; events that mean nothing to this verb are ignored."""
+
+    def stop(self, now: float) -> None:
+        """The call ends, or goes on elsewhere: give up what is held. Prompts and timers are stopped by the call."""
 
 
 class Execution(Protocol):
     """What an executor may ask of its call."""
 
     @property
-    def open_streams(self) -> int:
-        """Streams that are open or being opened."""
+    def too_many_streams(self) -> str | None:
+        """Why there can be no other stream, if so."""
 
     @property
-    def streams_allowed(self) -> int:
-        """Streams that may be open at a time."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether the caller's leg has been picked up."""
+    def answered_at(self) -> float | None:
+        """When the leg was picked up, or None."""
 
     def answer(self) -> None:
-        """Pick up, if that has not happened."""
+        """Pick up, if that has not happened; inside `<PreAnswer>` only let the caller hear."""
 
-    def fetch(self, kind: DocumentKind, url: str, method: str) -> Wait:
+    def early_media(self) -> None:
+        """Let the caller hear, if it cannot yet: before the answer without picking up."""
+
+    def begin(self, machine: VerbMachine) -> Wait:
+        """Let `machine` run: it gets every `VerbEvent` until it says `finish` or `follow`, or the call ends."""
+
+    def finish(self) -> None:
+        """The running machine is done: the next verb's turn."""
+
+    def follow(
+        self, element: str, action: str | None, method: str, *, redirect: bool, params: Mapping[str, str]
+    ) -> None:
+        """The running machine is done: report to its `action` URL, and go on as `redirect` says.
+
+        With `redirect`, what the URL answers replaces the document; without, its answer is ignored and the next verb
+        runs, as it does where there is no URL (plivo-protocol.md, 7.1).
+
+        Args:
+            element: The verb's name, for messages; and the `Event` of the request.
+            action: The URL, or None.
+            method: As written.
+            redirect: Whether the answer is a document to go on with.
+            params: What the verb has to say.
+        """
+
+    def send(self, command: VerbCommand | CallBack) -> None:
+        """Ask the shell for something of a verb's own."""
+
+    def say(self, prompt: Prompted) -> str:
+        """Let the caller hear something, once; `PromptEnded` follows with the id that this gives."""
+
+    def hush(self) -> None:
+        """Stop what `say` began; no `PromptEnded` follows."""
+
+    def set_timer(self, name: str, at: float | None) -> None:
+        """`TimerFired(name)` at this time, instead of when it was to fire before; never, with None."""
+
+    def fetch(
+        self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None
+    ) -> Wait:
         """Replace the document by the one at `url`."""
+
+    def insert(self, verbs: Sequence[Verb]) -> None:
+        """Let these verbs run before what is left of the document."""
 
     def prompt(self, verb: Speak | Play) -> Wait:
         """Say or play `verb`, as often as its `loop` says."""
@@ -170,8 +306,8 @@ class Execution(Protocol):
     def wait_for(self, seconds: float, now: float) -> Wait:
         """Do nothing for a while."""
 
-    def open_stream(self, verb: Stream) -> None:
-        """Open a stream."""
+    def open_stream(self, verb: Stream) -> int:
+        """Open a stream. Gives its index: the call's streams are counted from 1."""
 
     def refuse_stream(self, verb: Stream, reason: str) -> None:
         """Tell the world that a `<Stream>` cannot be."""

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from bothway.core.execution import DocumentKind, Wait
+from collections.abc import Mapping, Sequence
+
+from bothway.core.execution import CallBack, DocumentKind, Prompted, VerbCommand, VerbMachine, Wait
 from bothway.wire.hangup import HangupCause
-from bothway.wire.verbs import Play, Speak, Stream
+from bothway.wire.verbs import Play, Speak, Stream, Verb
 
 
 class Recorder:
     """Answers as a call with room for `streams_allowed` streams would."""
 
     def __init__(self, *, answered: bool = False, open_streams: int = 0, streams_allowed: int = 1) -> None:
-        self.answered = answered
-        self.open_streams = open_streams
-        self.streams_allowed = streams_allowed
+        self.answered_at = 1.0 if answered else None
+        self.too_many_streams = "too many" if open_streams >= streams_allowed else None
         self.asked: list[tuple[object, ...]] = []
 
     def answer(self) -> None:
-        self.answered = True
+        self.answered_at = self.answered_at or 1.0
         self.asked.append(("answer",))
 
-    def fetch(self, kind: DocumentKind, url: str, method: str) -> Wait:
+    def early_media(self) -> None:
+        self.asked.append(("early_media",))
+
+    def begin(self, machine: VerbMachine) -> Wait:
+        self.asked.append(("begin", machine))
+        return Wait.VERB
+
+    def finish(self) -> None:
+        self.asked.append(("finish",))
+
+    def follow(
+        self, element: str, action: str | None, method: str, *, redirect: bool, params: Mapping[str, str]
+    ) -> None:
+        self.asked.append(("follow", element, action, method, redirect, dict(params)))
+
+    def send(self, command: VerbCommand | CallBack) -> None:
+        self.asked.append(("send", command))
+
+    def say(self, prompt: Prompted) -> str:
+        self.asked.append(("say", prompt))
+        return str(len(self.asked))
+
+    def hush(self) -> None:
+        self.asked.append(("hush",))
+
+    def set_timer(self, name: str, at: float | None) -> None:
+        self.asked.append(("set_timer", name, at))
+
+    def insert(self, verbs: Sequence[Verb]) -> None:
+        self.asked.append(("insert", *verbs))
+
+    def fetch(
+        self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None
+    ) -> Wait:
         self.asked.append(("fetch", kind, url, method))
         return Wait.FETCH
 
@@ -32,8 +66,9 @@ class Recorder:
         self.asked.append(("wait_for", seconds, now))
         return Wait.TIMER
 
-    def open_stream(self, verb: Stream) -> None:
+    def open_stream(self, verb: Stream) -> int:
         self.asked.append(("open_stream", verb))
+        return 1
 
     def refuse_stream(self, verb: Stream, reason: str) -> None:
         self.asked.append(("refuse_stream", verb, reason))

@@ -41,5 +41,5 @@ def test_there_are_no_more_streams_than_the_limit() -> None:
     verb = Stream(URL, keep_call_alive=True)
     call = Recorder(answered=True, open_streams=2, streams_allowed=2)
     assert execute(verb, call, 5.0) is Wait.NOTHING
-    assert call.asked[-1] == ("refuse_stream", verb, "this call has 2 open streams, and no more than 2 are allowed")
+    assert call.asked[-1] == ("refuse_stream", verb, "too many")
     assert execute(verb, Recorder(open_streams=1, streams_allowed=2), 5.0) is Wait.STREAM

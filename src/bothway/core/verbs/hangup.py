@@ -15,8 +15,8 @@ def execute(verb: Hangup, call: Execution, now: float) -> Wait:
     if verb.schedule:
         call.end_after(verb.schedule, now)
         return Wait.NOTHING
-    if not call.answered and verb.reason == "rejected":
+    if call.answered_at is None and verb.reason == "rejected":
         return call.end(cause(3020, _SOURCE))
-    if not call.answered and verb.reason == "busy":
+    if call.answered_at is None and verb.reason == "busy":
         return call.end(cause(3010, _SOURCE))
     return call.end(cause(4000, _SOURCE))

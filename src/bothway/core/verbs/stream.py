@@ -13,9 +13,7 @@ def execute(verb: Stream, call: Execution, now: float) -> Wait:
 
     A `<Stream>` that cannot be is reported to its status callback, and the next verb runs (section 1.5).
     """
-    problem = verb.problem()
-    if problem is None and call.open_streams >= call.streams_allowed:
-        problem = f"this call has {call.open_streams} open streams, and no more than {call.streams_allowed} are allowed"
+    problem = verb.problem() or call.too_many_streams
     call.answer()
     if problem is not None:
         call.refuse_stream(verb, problem)

@@ -1,0 +1,69 @@
+"""What is ordered of a call: who is on it, what happens on it, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from bothway.core.call import CallPlan
+from bothway.wire.hangup import HangupCause
+
+__all__ = ["CallOrder", "CallWatcher", "Party"]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who calls whom.
+
+    Attributes:
+        from_: Who placed the call.
+        to: Who was called.
+        direction: `inbound` when it came from outside.
+        sip_headers: `X-PH-…` headers that the call came with, or is placed with, by name.
+        caller_name: What the caller is announced as.
+        request_uuid: What REST answered to the request for this call; empty for the call's own id.
+        parent_call_uuid: The call that this one's leg was dialled for.
+    """
+
+    from_: str
+    to: str
+    direction: Literal["inbound", "outbound"] = "inbound"
+    sip_headers: tuple[tuple[str, str], ...] = ()
+    caller_name: str = ""
+    request_uuid: str = ""
+    parent_call_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOrder:
+    """What happens on a call.
+
+    Attributes:
+        plan: Its documents and limits.
+        hangup_url: Is told of the end.
+        hangup_method: `GET` or `POST`.
+        ring_url: Is told when the called party's telephone rings.
+        ring_method: `GET` or `POST`.
+    """
+
+    plan: CallPlan
+    hangup_url: str | None = None
+    hangup_method: str = "POST"
+    ring_url: str | None = None
+    ring_method: str = "POST"
+
+
+class CallWatcher(Protocol):
+    """Who had a leg dialled, and wants to know how it does. Told outside of the watcher's own calls."""
+
+    def leg_ringing(self) -> None:
+        """The called party's telephone rings."""
+
+    def leg_answered(self) -> None:
+        """It has picked up: its audio is there."""
+
+    def leg_digit(self, digit: str) -> None:
+        """It pressed a key."""
+
+    def leg_ended(self, end_cause: HangupCause, detail: str) -> None:
+        """It is gone, or could not be reached. Nothing follows."""
