@@ -21,6 +21,7 @@ from bothway.carrier.legs.websocket import WebSocketLeg
 from bothway.carrier.live_call import LiveCall
 from bothway.carrier.node import Ids, Node
 from bothway.carrier.recovery import LiveCalls, recover
+from bothway.carrier.switchboard import Switchboard
 from bothway.carrier.ticker import Ticker
 from bothway.carrier.writer import Writer
 from bothway.core.execution import cause
@@ -111,10 +112,7 @@ class Carrier:
         self._node: Node | None = None
         self._live: LiveCalls | None = None
         self._tasks: Tasks | None = None
-        self._calls: dict[str, LiveCall] = {}
-        self._stopping = False
-        self._all_gone = asyncio.Event()
-        self._all_gone.set()
+        self._switchboard: Switchboard | None = None
         for known in (self.account, *self.config.accounts):
             redact(known.auth_token)
         self.api: ASGIApp = HttpApi(self)
@@ -143,7 +141,7 @@ class Carrier:
     @property
     def calls(self) -> dict[str, LiveCall]:
         """The calls that live, or whose last callbacks are still being delivered, by id."""
-        return self._calls
+        return self._switchboard.calls if self._switchboard is not None else {}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -182,6 +180,7 @@ class Carrier:
         try:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
+            self._switchboard = Switchboard(self._node, self._live)
             if self._server is not None:
                 await self._server.start()
         except BaseException:
@@ -207,15 +206,10 @@ class Carrier:
 
         Every call is accounted for before this returns: its leg told, its callbacks tried, its files closed.
         """
-        if self._node is None or self._tasks is None:
+        if self._node is None or self._switchboard is None:
             return
-        self._stopping = True
         self.health.draining = True
-        if grace and self._calls:
-            await self._wait_for_calls(grace)
-        for call in list(self._calls.values()):
-            call.hangup(cause(5010, "Plivo"), "the carrier was stopped")
-        await self._wait_for_calls(10.0)
+        await self._switchboard.close(grace)
         if self._server is not None:
             await self._server.stop(grace=0.5)
         await self._release(self._node)
@@ -255,28 +249,15 @@ class Carrier:
         Raises:
             UsageError: The carrier does not run, or takes no more calls.
         """
-        if self._node is None or self._stopping:
-            raise UsageError("this carrier takes no calls: it is not running, or is being stopped")
+        if self._switchboard is None:
+            raise UsageError("this carrier takes no calls: it is not running")
         owner = self.config.account(application.account) if application.account else account
-        call = LiveCall(
-            self._node,
-            self,
-            leg,
-            Party(from_, to, sip_headers=tuple((sip_headers or {}).items())),
-            application.order(),
-            owner or self.account,
-            call_id=self._node.ids.uuid(),
-        )
-        self._calls[call.call_id] = call
-        self._all_gone.clear()
-        if self._live is not None:
-            self._live.add(call.call_id)
-        call.start()
-        return call
+        party = Party(from_, to, sip_headers=tuple((sip_headers or {}).items()))
+        return self._switchboard.place(leg, party, application.order(), owner or self.account)
 
     def hangup(self, call_id: str, account: Account) -> bool:
         """End a call of this account as REST does; False if it has no live call of that id."""
-        call = self._calls.get(call_id)
+        call = self.calls.get(call_id)
         if call is None or call.over or call.account != account:
             return False
         call.hangup(cause(4000, "API Request"))
@@ -286,18 +267,10 @@ class Carrier:
         """A UUID, for the `api_id` of an answer."""
         return self._ids.uuid()
 
-    def call_ended(self, call: LiveCall) -> None:
-        """A call is over and accounted for."""
-        self._calls.pop(call.call_id, None)
-        if self._live is not None:
-            self._live.remove(call.call_id)
-        if not self._calls:
-            self._all_gone.set()
-
     def _accept(self, request: UpgradeRequest) -> Receiver | Refusal:
         if request.path != LEG_PATH:
             return Refusal(404, b"the carrier takes WebSocket legs at " + LEG_PATH.encode())
-        if self._stopping:
+        if self.health.draining:
             return Refusal(503, b"the carrier is being stopped")
         account = self.authenticate(request.header("authorization"))
         if account is None:
@@ -310,7 +283,7 @@ class Carrier:
 
     def _dialled(self, account: Account, leg: WebSocketLeg, dial: Dial) -> None:
         """A WebSocket leg of this account says whom it calls."""
-        live = sum(not call.over for call in self._calls.values())
+        live = sum(not call.over for call in self.calls.values())
         if live >= self.profile.limits.calls:
             leg.refused(f"the carrier has {live} calls, and takes no more")
             return
@@ -337,10 +310,3 @@ class Carrier:
             )
         except UsageError as error:
             leg.refused(str(error))
-
-    async def _wait_for_calls(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._all_gone.wait()
-        except TimeoutError:
-            logger.warning("%d calls still live after %.1f s", len(self._calls), seconds)

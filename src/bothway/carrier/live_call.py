@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from bothway.carrier.call_documents import CallDocuments
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
@@ -16,7 +16,7 @@ from bothway.carrier.call_streams import CallStreams
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.node import Node
-from bothway.carrier.performer import Performer, PerformerFactory
+from bothway.carrier.performer import CallOwner, Performer, PerformerFactory
 from bothway.core.call import Call
 from bothway.core.document import CallEvent
 from bothway.core.execution import (
@@ -40,19 +40,12 @@ from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
 from bothway.wire.webhooks import CallFacts
 
-__all__ = ["PERFORMERS", "CallOwner", "LiveCall"]
+__all__ = ["PERFORMERS", "LiveCall"]
 
 PERFORMERS: tuple[PerformerFactory, ...] = ()
 """Who performs the verbs that have commands of their own."""
 
 logger = logging.getLogger(__name__)
-
-
-class CallOwner(Protocol):
-    """Whoever keeps the node's calls."""
-
-    def call_ended(self, call: LiveCall) -> None:
-        """The call is over and all of it is accounted for."""
 
 
 class LiveCall:
@@ -73,6 +66,7 @@ class LiveCall:
         call_id: Its UUID.
         account: Whose call it is.
         facts: What every webhook says of it.
+        owner: Whoever keeps the node's calls, and places others.
         order: What is to happen on it.
         epoch: The Unix time at which the event loop's clock stood at zero.
         media: The call's audio, to be looked at; None until there is any.
@@ -84,7 +78,7 @@ class LiveCall:
     def __init__(
         self,
         node: Node,
-        owner: CallOwner,
+        owner: CallOwner[LiveCall],
         leg: Leg,
         party: Party,
         order: CallOrder,
@@ -95,7 +89,7 @@ class LiveCall:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.node = node
-        self._owner = owner
+        self.owner = owner
         self.leg = leg
         self.call_id = call_id
         self.account = account
@@ -308,7 +302,7 @@ class LiveCall:
                 await performer.close()
             await self.report.close()
         finally:
-            self._owner.call_ended(self)
+            self.owner.call_ended(self)
             self.accounted.set()
 
 

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from bothway.carrier.call_order import CallOrder, CallWatcher, Party
 from bothway.carrier.call_report import CallReport
 from bothway.carrier.config import Account
-from bothway.carrier.leg import Leg
+from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.node import Node
+from bothway.core.call import Call
 from bothway.core.execution import VerbCommand, VerbEvent
 from bothway.core.media import Media, MediaEvent
 from bothway.wire.hangup import HangupCause
 from bothway.wire.webhooks import CallFacts
 
-__all__ = ["CallShell", "Performer", "PerformerFactory"]
+__all__ = ["CallOwner", "CallShell", "Performer", "PerformerFactory", "PlacedCall"]
 
 
-class CallShell(Protocol):
-    """What a performer may use of its call.
+class PlacedCall(Protocol):
+    """A call that was placed, as whoever had it dialled sees it.
 
     Attributes:
         node: What all calls share.
-        call_id: The call's UUID.
+        call_id: Its UUID.
         account: Whose call it is.
         facts: What every webhook says of it.
-        leg: The call's own party.
-        media: The call's audio; None until there is any.
-        report: Where what happens is told.
+        leg: Its party.
+        media: Its audio; None until there is any.
+        report: Where what happens on it is told.
+        core: Its call machine. Whoever tells it something calls `after_input` behind that.
     """
 
     node: Node
@@ -42,20 +45,61 @@ class CallShell(Protocol):
     leg: Leg
     media: Media | None
     report: CallReport
+    core: Call
 
     @property
     def over(self) -> bool:
-        """Whether the call has ended."""
+        """Whether it has ended."""
         ...
 
-    def tell(self, event: VerbEvent) -> None:
-        """Something happened that the running verb may be waiting for."""
+    def after_input(self) -> None:
+        """The call machine was told something: do what it asks for."""
+
+    def note(self, media: Media) -> None:
+        """The media machine was told something: note what happened."""
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         """Start a task; a fault in it ends this call (5010), and no other."""
 
     def hangup(self, end_cause: HangupCause, detail: str = "") -> None:
-        """End the call."""
+        """End it."""
+
+
+_Call_contra = TypeVar("_Call_contra", contravariant=True)
+
+
+class CallOwner(Protocol[_Call_contra]):
+    """Whoever keeps the node's calls, and places others."""
+
+    def call_ended(self, call: _Call_contra) -> None:
+        """The call is over and all of it is accounted for."""
+
+    def dial(
+        self,
+        leg: CalledLeg,
+        summons: Summons,
+        party: Party,
+        order: CallOrder,
+        account: Account,
+        *,
+        call_id: str = "",
+        watcher: CallWatcher | None = None,
+    ) -> PlacedCall:
+        """Place a call to the party of `leg`; see `Switchboard.dial`."""
+        ...
+
+
+class CallShell(PlacedCall, Protocol):
+    """What a performer may use of its call.
+
+    Attributes:
+        owner: Places other calls.
+    """
+
+    owner: CallOwner[Any]
+
+    def tell(self, event: VerbEvent) -> None:
+        """Something happened that the running verb may be waiting for."""
 
 
 class Performer(Protocol):
