@@ -163,15 +163,18 @@ def test_the_pure_packages_read_no_clock() -> None:
 
 
 OPTIONAL = {
+    ("bothway.carrier.mp3_worker", "lameenc"),
+    ("bothway.carrier.mp3_worker", "miniaudio"),
     ("bothway.cli", "uvloop"),
+    ("bothway.speech.denoise", "webrtc_noise_gain"),
     ("bothway.testing.pytest_plugin", "pytest"),
     ("bothway.testing.requests_adapter", "requests"),
     ("bothway.testing.requests_adapter", "urllib3"),
     ("bothway.testing.seams", "anyio"),
     ("bothway.testing.wall", "time_machine"),
 }
-"""What a module can do without, and imports where it is installed: of the extras `fast` and `test`, and what the apps
-under test bring along."""
+"""What a module can do without, and imports where it is installed: of the extras `fast`, `mp3`, `noise` and `test`, and
+what the apps under test bring along."""
 
 
 def test_what_a_base_install_lacks_is_imported_by_providers_alone() -> None:

@@ -26,7 +26,7 @@ import yaml
 from tests.source_tree import ROOT
 
 from bothway import App, Call
-from bothway.carrier.config import Account, Application, Number, load_config
+from bothway.carrier.config import Account, Application, Config, Number, load_config
 from bothway.carrier.script import Script
 from bothway.cli import build_parser
 from bothway.core.profile import Limits
@@ -130,7 +130,7 @@ def test_yaml_is_read(block: Block, tmp_path: Path) -> None:
     keys = set(yaml.safe_load(block.text))
     if "steps" in keys:
         assert Script.load(path).steps
-    elif keys <= {"accounts", "applications", "numbers", "limits"}:
+    elif keys <= set(Config.__struct_fields__):
         load_config(path)
     else:
         pytest.fail(f"{block}: neither a script nor a carrier's file")

@@ -7,7 +7,7 @@ from tests.app.test_routes import handler
 
 from bothway.app.answer import answer_document, answer_query, outside_url
 from bothway.app.routes import AnswerRoute
-from bothway.app.tokens import read
+from bothway.app.tokens import StreamToken, read
 from bothway.app.verify import SeenRequest
 from bothway.wire.callxml import parse
 from bothway.wire.signature import Match
@@ -60,9 +60,10 @@ def test_the_stream_lives_under_the_answer_url(url: str, path: str, base: str, s
     stream = document(url, path, (("a", "1"),), "/status")
     assert stream.url.startswith(base)
     assert stream.status_callback_url == status
-    token = read(stream.url.removeprefix(base), SECRET, 4599.0)
+    token = read(stream.url.removeprefix(base), SECRET, 4599.0, StreamToken)
     assert (token.call_id, token.route, token.expires) == ("call-1", path, 4600)
     assert (token.from_, token.to, token.direction, token.query) == ("+1", "+2", "inbound", (("a", "1"),))
+    assert token.app_url == status.removesuffix("/status")
     assert document(url, path).status_callback_url is None
 
 
@@ -70,7 +71,7 @@ def test_a_query_that_does_not_fit_is_left_out_and_told(caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         stream = document("https://b.example/answer", query=(("a", "x" * 2000),))
     assert len(stream.url) < 2048
-    assert read(stream.url.rpartition("/")[2], SECRET, 0.0).query == ()
+    assert read(stream.url.rpartition("/")[2], SECRET, 0.0, StreamToken).query == ()
     assert "does not fit" in str(caplog.records[0].msg)
 
 

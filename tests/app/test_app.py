@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, WebSocket
 from tests.app.fake_carrier import CALL, FRAME, PATIENCE, ask, dialled, new_app, served_by_uvicorn, start_message
-from tests.app.test_control import api
+from tests.app.fake_rest import fake_rest
 from tests.serving import served
 
 from bothway import App, Call, UsageError
@@ -184,8 +184,8 @@ async def test_stopping_ends_what_does_not_end() -> None:
 
 
 async def test_hanging_up_waits_for_the_goodbye() -> None:
-    async with api(204) as (api_url, seen):
-        app = new_app(api_url=api_url)
+    async with fake_rest() as rest:
+        app = new_app(api_url=rest.url)
         heard_at_hangup: list[float] = []
 
         @app.answer("/answer")
@@ -197,7 +197,7 @@ async def test_hanging_up_waits_for_the_goodbye() -> None:
         async with served(app) as url, dialled((await ask(f"{url}/answer")).stream.url) as carrier:
             await carrier.until_closed()
     assert heard_at_hangup == [1000]
-    assert [line.rpartition(" ")[0] for line in seen] == [f"DELETE /v1/Account/MAAAAAAAAAAAAAAAAAAA/Call/{CALL}/"]
+    assert rest.lines == [f"DELETE /Call/{CALL}/"]
 
 
 async def lifespan(app: App, *kinds: str) -> list[MutableMapping[str, Any]]:

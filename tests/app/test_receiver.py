@@ -22,6 +22,7 @@ from bothway.app.receiver import (
     ClosingReceiver,
     Grant,
 )
+from bothway.app.rest_values import RecordingStarted
 from bothway.runtime.logs import REDACTED, get_logger
 from bothway.runtime.metrics import Metrics
 from bothway.testing.virtual_loop import run
@@ -32,6 +33,15 @@ SECRET = "the-token-in-the-path"
 class NoControl:
     async def hangup(self, call_id: str) -> None:
         raise AssertionError("nothing is hung up here")
+
+    async def transfer(self, call_id: str, to: object, app_url: str) -> None:
+        raise AssertionError("nothing is transferred here")
+
+    async def record(self, call_id: str, options: object) -> RecordingStarted:
+        raise AssertionError("nothing is recorded here")
+
+    async def stop_recording(self, call_id: str) -> None:
+        raise AssertionError("nothing is recorded here")
 
 
 class World:

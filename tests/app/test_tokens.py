@@ -21,12 +21,12 @@ def test_what_is_issued_can_be_read(call_id: str, from_: str, query: tuple[tuple
     text = issue(token, SECRET)
     assert not text.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
     if len(text) <= MAX_TOKEN:
-        assert read(text, SECRET, 1999.9) == token
+        assert read(text, SECRET, 1999.9, StreamToken) == token
 
 
 def fault(text: str, secret: bytes = SECRET, now: float = 0.0) -> str:
     with pytest.raises(TokenError) as caught:
-        read(text, secret, now)
+        read(text, secret, now, StreamToken)
     assert len(text) < 40 or text not in str(caught.value)
     return caught.value.fault
 
@@ -46,7 +46,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_the_three_faults() -> None:
     text = issue(TOKEN, SECRET)
-    assert read(text, SECRET, 1999.0) == TOKEN
+    assert read(text, SECRET, 1999.0, StreamToken) == TOKEN
     assert fault(text, now=2000.0) == "expired"
     assert fault(text, derive_secret("another")) == "forged"
     assert fault(text.partition(".")[0]) == "malformed"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.speech_data import speech
 
-from bothway.audio.level import FLOOR_DBFS, SpeechGate, peak, rms_dbfs
+from bothway.audio.level import FLOOR_DBFS, SilenceGate, SpeechGate, peak, rms_dbfs
 from bothway.audio.mix import gain
 from bothway.audio.tones import tone
 from bothway.audio.wav import read_wav
@@ -122,3 +122,20 @@ def test_speech_without_a_pause_never_closes_the_gate(factor: float) -> None:
     [(begun, ended)] = utterances("speech_female_8k.wav", factor)
     assert begun < 0.5
     assert ended > 14.8
+
+
+def test_silence_is_long_enough() -> None:
+    gate = SilenceGate(100)
+    assert [gate.feed(QUIET) for _ in range(6)] == [False] * 4 + [True] * 2
+    assert [SilenceGate(90).feed(QUIET), SilenceGate(20).feed(QUIET)] == [False, True]
+
+
+def test_speech_breaks_a_silence_and_a_click_does_not() -> None:
+    gate = SilenceGate(100)
+    frames = [QUIET, QUIET, LOUD, QUIET, QUIET, LOUD, LOUD, QUIET, QUIET, QUIET, QUIET, QUIET]
+    assert [gate.feed(frame) for frame in frames] == [False] * 4 + [True] * 2 + [False] * 5 + [True]
+
+
+def test_no_silence_at_all_is_refused() -> None:
+    with pytest.raises(UsageError, match="0 ms is none"):
+        SilenceGate(0)

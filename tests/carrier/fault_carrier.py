@@ -21,9 +21,9 @@ from bothway.carrier.config import Application
 async def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     data, answer_url, hangup_url, *limit = arguments
-    if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]), int(limit[0])))
     async with Carrier(account=ACCOUNT, data=Path(data), record_audio=True, allow_private=True) as carrier:
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]), int(limit[0])))
         caller = Caller(says=b"\x33" * 160)
         application = Application("test", answer_url, hangup_url=hangup_url)
         call = carrier.place(caller, from_="15550001", to="15550002", application=application)

@@ -96,7 +96,7 @@ async def test_what_the_hangup_url_is_told(tmp_path: Path) -> None:
             datetime.fromisoformat(f"{at}+00:00") for at in (report.start_time, report.answer_time, report.end_time)
         ]
         assert times == [before, before, before + timedelta(seconds=1)], "of 1.19 s whole seconds are told"
-        assert request.params["TotalCost"] == "0.00850"
+        assert request.params["TotalCost"] == "0.00550"
         assert request.params["Direction"] == "inbound"
 
 

@@ -10,8 +10,9 @@ from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from bothway.audio.tones import tone
 from bothway.audio.transcode import convert, from_l16
 from bothway.audio.wav import write_wav
-from bothway.carrier.clips import prepare
-from bothway.carrier.script import Interrupt, Play, Say, Script
+from bothway.carrier import clips as clips_module
+from bothway.carrier.clips import ClipShelf, prepare
+from bothway.carrier.script import Beep, Interrupt, Play, Say, Script
 from bothway.errors import UsageError
 from bothway.speech.voices import ToneVoice
 
@@ -41,3 +42,23 @@ async def test_what_cannot_be_prepared_is_named(tmp_path: Path) -> None:
         await prepare(Script.for_text("hi"), MULAW_8K)
     with pytest.raises(UsageError, match=r"none\.wav cannot be read"):
         await prepare(Script.for_wav(tmp_path / "none.wav"), MULAW_8K)
+
+
+@pytest.mark.parametrize("fmt", [MULAW_8K, L16_16K])
+async def test_a_beep_needs_no_voice(fmt: AudioFormat) -> None:
+    beep = Beep(300, 1400)
+    assert await prepare(Script((beep,)), fmt) == {beep.clip: from_l16(tone(1400, 300, fmt.rate), fmt.encoding)}
+
+
+async def test_a_shelf_keeps_what_was_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips_module, "_KEPT", 2)
+    shelf = ClipShelf(ToneVoice(rate=8000))
+    first, second, third = (Script.for_text(text) for text in "abc")
+    kept = await shelf.of(first, MULAW_8K)
+    assert await shelf.of(first, L16_8K) is not kept
+    assert await shelf.of(first, MULAW_8K) is kept
+    await shelf.of(second, MULAW_8K)
+    assert await shelf.of(first, MULAW_8K) is kept
+    await shelf.of(third, MULAW_8K)
+    await shelf.of(second, MULAW_8K)
+    assert await shelf.of(first, MULAW_8K) is not kept

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bothway.carrier.config import Account, Application, Config, bare_number, load_config
+from bothway.carrier.config import Account, Application, Config, load_config
 from bothway.core.call import CallPlan
 from bothway.errors import UsageError
 
@@ -60,9 +60,6 @@ def test_an_empty_file(tmp_path: Path, text: str) -> None:
 def test_a_token_is_not_shown() -> None:
     assert "one-token" not in repr(Config(accounts=(Account("MAONE", "one-token"),)))
 
-
-def test_bare_number() -> None:
-    assert bare_number(" +1 (555) ".replace("(", "").replace(")", "")) == "1555"
 
 
 APPLICATION = "applications: [{name: a, answer_url: 'http://h/'%s}]\n"

@@ -12,6 +12,8 @@ from bothway.audio.level import rms_dbfs
 from bothway.audio.tones import tone
 from bothway.audio.transcode import to_l16
 from bothway.audio.wav import wav_header
+from bothway.carrier import mp3
+from bothway.carrier.mp3 import Mp3Worker
 from bothway.errors import ProviderError
 from bothway.speech import voices
 from bothway.speech.voices import TONE_MS_PER_CHARACTER, ToneVoice
@@ -48,6 +50,30 @@ async def test_play(tmp_path: Path, leg: AudioFormat, rate: int) -> None:
         assert loud(caller.heard, leg) == 15
         assert w.site.asked("/hello.wav")[0].method == "GET"
         assert w.metric("bothway_http_fetches_total", kind="play", outcome="ok") == 1
+
+
+@pytest.mark.parametrize("leg", [MULAW_8K, L16_16K], ids=str)
+async def test_play_an_mp3(tmp_path: Path, leg: AudioFormat) -> None:
+    audio = tone(440.0, 600, 16000, -10.0)
+    (tmp_path / "hello.wav").write_bytes(wav_header(16000, 1, len(audio)) + audio)
+    encoder = Mp3Worker()
+    await encoder.encode(tmp_path / "hello.wav", tmp_path / "hello.mp3")
+    await encoder.close()
+    async with world(tmp_path) as w:
+        w.site.pages["/hello.mp3"] = page((tmp_path / "hello.mp3").read_bytes())
+        caller = await w.call(page(f"<Response><Play>{w.site.url}/hello.mp3</Play></Response>"), caller=Caller(leg))
+        w.check_accounted(caller, 4010)
+        assert 30 <= loud(caller.heard, leg) <= 32
+        assert w.metric("bothway_http_fetches_total", kind="play", outcome="ok") == 1
+
+
+async def test_without_the_extra_an_mp3_is_not_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp3, "find_spec", lambda _: None)
+    async with world(tmp_path) as w:
+        w.site.pages["/hello.mp3"] = page(b"ID3")
+        caller = await w.call(page(f"<Response><Play>{w.site.url}/hello.mp3</Play><Hangup/></Response>"))
+        w.check_accounted(caller, 4000, "Answer XML")
+        assert "pip install bothway[mp3]" in str(caller.events("prompt_failed")[0]["text"])
 
 
 @pytest.mark.parametrize("verb", ["<Play loop='0'>{}/empty.wav</Play>", "<Speak loop='0'>nothing</Speak>"])

@@ -90,7 +90,7 @@ def test_a_clip_that_is_said_twice_is_prepared_once() -> None:
         ("steps: hang_up", "`steps` is a list of one step or more"),
         ("steps:\n- say: a\nstep: 1", "line 3: a script has no `step`; it has from, leg"),
         ("steps:\n- say: a\nsteps:\n- say: b", "line 3: `steps` stands here twice"),
-        ("steps:\n- shout: a", "line 2: a step has no `shout`; it has say, play, press"),
+        ("steps:\n- shout: a", "line 2: a step has no `shout`; it has say, play, beep, press"),
         ("steps:\n- shout", "line 2: a step is written as `key: value`"),
         ("steps:\n- say: a\n  wait: 1", "line 2: a step is one thing to do, and this one has 2: say, wait"),
         ("steps:\n- {}", "this one has 0"),
@@ -100,6 +100,9 @@ def test_a_clip_that_is_said_twice_is_prepared_once() -> None:
         ("steps:\n- press: #12", "line 2: `digits` is empty; what begins with # or * needs quotes"),
         ("steps:\n- press: 12w", "line 2: '12w' are not keys of a telephone"),
         ("steps:\n- press: {gap: 1s}", "line 2: `press` needs `digits`"),
+        ("steps:\n- beep: 20s", "line 2: a beep cannot last for 20 s: 10 s is the most"),
+        ("steps:\n- beep: {length: 1s, hertz: 90}", "line 2: a beep of 90 Hz does not go over a telephone line"),
+        ("steps:\n- beep: {length: 1s, hertz: low}", "line 2: `hertz` is 'low', which is no whole number"),
         ("steps:\n- wait: soon", "line 2: `wait` is 'soon', which is no duration: write 1.5s"),
         ("steps:\n- wait: -1", "`wait` is '-1', which is no duration"),
         ("steps:\n- wait: 1m", "`wait` is '1m', which is no duration"),
@@ -169,12 +172,13 @@ def test_a_wav_and_a_text_are_scripts_that_speak_at_once_and_listen() -> None:
 
 def test_steps_say_what_they_are() -> None:
     steps = Script.parse(
-        "steps: [say: hi, play: a/b.wav, press: 12#, wait: 1.5s, hear: silence, hear: speech,"
+        "steps: [say: hi, play: a/b.wav, beep: 0.4s, press: 12#, wait: 1.5s, hear: silence, hear: speech,"
         " interrupt: {say: no}, hang_up]"
     ).steps
     assert [str(step) for step in steps] == [
         "say 'hi'",
         "play b.wav",
+        "beep 1000 Hz for 0.4 s",
         "press 12#",
         "wait 1.5 s",
         "hear silence for 0.7 s within 30 s",
@@ -202,7 +206,7 @@ def test_the_example_of_a_call_without_a_script_is_what_such_a_call_does() -> No
 def test_every_key_is_documented() -> None:
     text = DOCS.read_text("utf-8")
     source = Path(script_module.__file__).read_text("utf-8")
-    keys = set(re.findall(r'"(\w+)"', "".join(re.findall(r"_fields\([^)]*\(([^)]*)\)\)", source))))
-    keys |= {"say", "play", "press", "wait", "hear", "interrupt", "hang_up"}
+    keys = set(re.findall(r'"(\w+)"', "".join(re.findall(r"fields\([^)]*\(([^)]*)\)\)", source))))
+    keys |= {"say", "play", "beep", "press", "wait", "hear", "interrupt", "hang_up"}
     assert {"steps", "until", "gap", "after", "hang_up_when_silent", "on_hang_up"} <= keys
     assert [key for key in sorted(keys) if not re.search(rf"^\|.*`{key}\b", text, re.MULTILINE)] == []

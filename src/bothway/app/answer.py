@@ -106,6 +106,7 @@ def answer_document(
         to=asked.to[:_MAX_PARTY],
         direction=asked.direction[:_MAX_PARTY],
         query=tuple(query),
+        app_url=_sibling(url, route.path, ""),
     )
     stream_url = base + issue(token, secret)
     if len(stream_url) > URL_LIMIT:

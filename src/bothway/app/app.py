@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
+from bothway.app.call import Call
 from bothway.app.config import configured
 from bothway.app.control import PlivoControl
+from bothway.app.dial import DIAL_PATH, Dials
+from bothway.app.documents import DOCUMENT_PATH
 from bothway.app.live import LiveCalls
 from bothway.app.receiver import CallHandler
+from bothway.app.rest import VoiceApi
+from bothway.app.rest_values import CallOptions
 from bothway.app.routes import AnswerRoute, Routes, check_handler, header_attribute
 from bothway.app.tokens import hide_from_servers
 from bothway.app.upgrades import Upgrades
@@ -28,6 +33,9 @@ _StatusT = TypeVar("_StatusT", bound=Callable[[StreamStatus], Awaitable[object]]
 _HangupT = TypeVar("_HangupT", bound=Callable[[HangupReport], Awaitable[object]])
 
 _ANY_URL = "wss://example.invalid/"
+_DIAL_STREAM = Stream(
+    _ANY_URL, bidirectional=True, keep_call_alive=True, content_type="audio/x-mulaw;rate=8000", stream_timeout=86400
+)
 
 log = get_logger(__name__)
 
@@ -53,7 +61,7 @@ class App:
     the package's own server asks about upgrades. What is not given comes from the environment.
 
     Args:
-        auth_id: The account (`PLIVO_AUTH_ID`); needed for hanging up.
+        auth_id: The account (`PLIVO_AUTH_ID`); needed for what goes by REST.
         auth_token: Its token (`PLIVO_AUTH_TOKEN`); needed for checking signatures.
         public_url: The origin that the carrier dials (`BOTHWAY_PUBLIC_URL`), where a tunnel or a proxy stands in front.
         api_url: The base of the carrier's REST API (`BOTHWAY_API_URL`); Plivo's own by default.
@@ -64,6 +72,7 @@ class App:
     Attributes:
         health: What `/healthz` and `/readyz` say.
         metrics: What `/metrics` says.
+        rest: The account's REST API.
 
     Raises:
         UsageError: A URL is none, or a variable's value is not allowed.
@@ -95,9 +104,12 @@ class App:
         self.metrics = Metrics()
         self._calls = LiveCalls(self.metrics)
         self._routes = Routes()
-        self._callbacks = Callbacks()
-        self._control = PlivoControl(config.api_url, config.auth_id, config.auth_token)
-        self._upgrades = Upgrades(config, self._routes, self._calls, self._control)
+        self.rest = VoiceApi(config.api_url, config.auth_id, config.auth_token)
+        self._dials = Dials(self.rest, self._calls)
+        self._callbacks = Callbacks(on_dial=self._dials.hung_up)
+        self._routes.add_answer(AnswerRoute(DIAL_PATH, self._dials.streamed, (), (), _DIAL_STREAM))
+        self._routes.take(DOCUMENT_PATH)
+        self._upgrades = Upgrades(config, self._routes, self._calls, PlivoControl(self.rest, config.secret))
         self._web = Web(config, self._routes, self._callbacks, self._calls, self.health, self.metrics)
 
     @property
@@ -205,6 +217,34 @@ class App:
         self._callbacks.on_hangup[path] = handler
         return handler
 
+    async def dial(self, to: str, from_: str, *, app_url: str | None = None, **options: Unpack[CallOptions]) -> Call:
+        """Place a call, and give it when it is answered and its stream is up: µ-law at 8000 Hz, both ways.
+
+        No handler runs on it: the call is the caller's of this method, who hangs it up. Cancelling the wait cancels the
+        call. The stream has to reach this very process, so that an app of several processes places calls by
+        `rest.calls.create`, with an answer URL whose handler does the talking.
+
+        Args:
+            to: A number, or a `sip:` URI.
+            from_: The caller id.
+            app_url: Where the carrier finds this app; the public URL unless given. A mounted app's has the path that it
+                is mounted at.
+            options: See `bothway.app.rest_values.CallOptions`; `ring_timeout` also says how long to wait.
+
+        Raises:
+            UsageError: It is not known where the carrier finds this app, or there is no auth id or no auth token.
+            DialError: Nobody answered: `status` and `cause` say why. Or no stream came in time.
+            PeerError: The carrier did not place the call.
+        """
+        where = app_url or self._config.public_url
+        if not where:
+            raise UsageError(
+                "a call that this app places asks it for the document: set BOTHWAY_PUBLIC_URL (or App(public_url=…), "
+                "or dial(app_url=…)) to where the carrier finds this app"
+            )
+        self._begin()
+        return await self._dials.dial(to, from_, where.rstrip("/"), options)
+
     def accept(self, request: UpgradeRequest) -> Receiver | Refusal:
         """Decide about an upgrade: the `accept` of `bothway.runtime.server.Server`.
 
@@ -271,7 +311,7 @@ class App:
         """Refuse new calls, let those that are live go on to their end, and end what is left after `drain_seconds`."""
         self.health.draining = True
         await self._calls.drain(drain_seconds)
-        await self._control.close()
+        await self.rest.close()
 
     def _begin(self) -> None:
         """Whoever is asked something is up: a mounted app is never started."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, Unpack
 
+from bothway.app.documents import verbs_to
 from bothway.app.inbox import Inbox
 from bothway.app.outgoing import Outgoing
+from bothway.app.rest_values import RecordingStarted, RecordOptions
 from bothway.app.sources import Source, chunks_of
 from bothway.audio.format import AudioFormat
 from bothway.core.ledger import Ledger, Utterance
 from bothway.errors import UsageError
 from bothway.wire.extra_headers import ExtraHeaders, parse_wire
 from bothway.wire.stream import Start
+from bothway.wire.verbs import Verb
 
-__all__ = ["Call", "CallControl", "Ended", "Parties"]
+__all__ = ["LONGEST_RECORDING", "Call", "CallControl", "Ended", "Parties"]
+
+LONGEST_RECORDING = 86400
+"""Seconds that a recording may last (plivo-protocol.md, section 9). A carrier that is told nothing stops after 60."""
 
 
 class CallControl(Protocol):
@@ -26,6 +32,16 @@ class CallControl(Protocol):
 
     async def hangup(self, call_id: str) -> None:
         """End the call; one that has ended already is no error."""
+
+    async def transfer(self, call_id: str, to: str | Sequence[Verb], app_url: str) -> None:
+        """Give the call another document: that at a URL, or this one, which the app at `app_url` serves."""
+
+    async def record(self, call_id: str, options: RecordOptions) -> RecordingStarted:
+        """Begin to record the call."""
+        ...
+
+    async def stop_recording(self, call_id: str) -> None:
+        """End every recording of the call."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,7 @@ class Call:
         ended: Ended,
         started_at: datetime,
         bidirectional: bool = True,
+        app_url: str = "",
     ) -> None:
         self.id = start.call_id
         self.stream_id = start.stream_id
@@ -128,6 +145,7 @@ class Call:
         self._digits = digits
         self._control = control
         self._stop_stream = stop_stream
+        self._app_url = app_url
 
     def __repr__(self) -> str:
         return f"<Call {self.id} {self.direction} from {self.from_} to {self.to}>"
@@ -246,6 +264,65 @@ class Call:
         if after_playing:
             await self._outgoing.played()
         await self._control.hangup(self.id)
+
+    async def transfer(
+        self,
+        to: str | Sequence[Verb],
+        *,
+        after_playing: bool = True,
+        caller_id: str | None = None,
+        ring_timeout: int | None = None,
+    ) -> None:
+        """Hand the caller on, by the carrier's REST API. The stream is over then, and the handler may return.
+
+        A number or a document is served by this app: the carrier fetches it from `/bothway/document`, beside the
+        call's answer URL.
+
+        Args:
+            to: A number or `sip:` URI to dial; the http(s) URL of a document; or the document itself, as verbs.
+            after_playing: Wait first until the caller has heard everything.
+            caller_id: Whom the dialled party sees; the caller unless given.
+            ring_timeout: Seconds that the dialled party's phone rings.
+
+        Raises:
+            UsageError: The app has no auth id or no auth token; the document cannot be written, or does not fit into
+                a URL; or this is a bare stream, and no public URL is configured for the app.
+            PeerError: The carrier refused, or could not be reached; the call goes on as it was.
+        """
+        document: str | Sequence[Verb] = to
+        if isinstance(to, str) and not to.startswith(("http://", "https://")):
+            document = verbs_to(to, caller_id=caller_id, ring_timeout=ring_timeout)
+        elif caller_id is not None or ring_timeout is not None:
+            raise UsageError("caller_id and ring_timeout are for a number: a document says them itself")
+        if after_playing:
+            await self._outgoing.played()
+        await self._control.transfer(self.id, document, self._app_url)
+        # Where the carrier lets the stream end before it goes on (plivo-protocol.md, 1.6), this ends it.
+        self._stop_stream()
+
+    async def record(self, **options: Unpack[RecordOptions]) -> RecordingStarted:
+        """Begin to record the call, by the carrier's REST API, until its end unless `time_limit` says otherwise.
+
+        Args:
+            options: See `RecordOptions`.
+
+        Returns:
+            The recording's id, and the URL where it will be.
+
+        Raises:
+            UsageError: The app has no auth id or no auth token.
+            PeerError: The carrier refused, or could not be reached.
+        """
+        return await self._control.record(self.id, {"time_limit": LONGEST_RECORDING, **options})
+
+    async def stop_recording(self) -> None:
+        """End every recording of the call, by the carrier's REST API.
+
+        Raises:
+            UsageError: The app has no auth id or no auth token.
+            PeerError: The carrier refused, or could not be reached.
+        """
+        await self._control.stop_recording(self.id)
 
     def stop_stream(self) -> None:
         """Close the stream and not the call: the carrier goes on with the verb behind `<Stream>`, or hangs up."""

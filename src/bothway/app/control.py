@@ -1,73 +1,75 @@
-"""Control of a live call by the carrier's REST API (plivo-protocol.md, 5.1 and 5.5)."""
+"""Control of a live call by the carrier's REST API (plivo-protocol.md, 5.5)."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+import time
+from collections.abc import Sequence
 
-from bothway.errors import PeerError, UsageError
+from bothway.app.documents import document_url
+from bothway.app.rest import VoiceApi
+from bothway.app.rest_values import RecordingStarted, RecordOptions
+from bothway.errors import UsageError
+from bothway.wire.verbs import Verb
 
-if TYPE_CHECKING:
-    import aiohttp
-
-__all__ = ["DEADLINE", "PlivoControl"]
-
-DEADLINE = 10.0
-"""Seconds for one request: twice what the official SDK waits."""
+__all__ = ["PlivoControl"]
 
 
 class PlivoControl:
-    """The account's REST API.
+    """What a `Call` can have done to itself beside its stream.
 
     Args:
-        api_url: Its base, such as `https://api.plivo.com/v1`.
-        auth_id: The account.
-        auth_token: Its token; it goes out in the `Authorization` header and nowhere else.
+        rest: The account's REST API.
+        secret: What the tokens of documents are made with.
     """
 
-    def __init__(self, api_url: str, auth_id: str, auth_token: str) -> None:
-        self._api_url = api_url.rstrip("/")
-        self._auth_id = auth_id
-        self._auth_token = auth_token
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, rest: VoiceApi, secret: bytes) -> None:
+        self._rest = rest
+        self._secret = secret
 
     async def hangup(self, call_id: str) -> None:
-        """End a call; 404 says that it has ended already.
+        """End a call; one that has ended already is no error.
 
         Raises:
             UsageError: There is no auth id or no auth token.
-            PeerError: The carrier answered anything else, or did not answer.
+            PeerError: The carrier refused, or did not answer.
         """
-        if not (self._auth_id and self._auth_token):
-            missing = "PLIVO_AUTH_ID" if not self._auth_id else "PLIVO_AUTH_TOKEN"
-            raise UsageError(f"hanging up goes by the carrier's REST API, which needs {missing}: it is not set")
-        status = await self._delete(f"/Account/{quote(self._auth_id, safe='')}/Call/{quote(call_id, safe='')}/")
-        if status not in (204, 404):
-            hint = {401: ": the auth id and the auth token do not belong together"}.get(status, "")
-            raise PeerError(f"the carrier answered {status} to the hang-up of call {call_id}{hint}")
+        await self._rest.calls.hangup(call_id)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    async def transfer(self, call_id: str, to: str | Sequence[Verb], app_url: str) -> None:
+        """Give a call another document.
 
-    async def _delete(self, path: str) -> int:
-        # Imported when first needed: an HTTP client takes a tenth of a second, and many apps never hang up.
-        import aiohttp
+        Args:
+            call_id: Which.
+            to: The URL of the document, or the document.
+            app_url: Where the app is for the carrier; a document is served there.
 
-        if self._session is None:
-            credentials = b64encode(f"{self._auth_id}:{self._auth_token}".encode()).decode("ascii")
-            self._session = aiohttp.ClientSession(
-                headers={"Authorization": f"Basic {credentials}"},
-                timeout=aiohttp.ClientTimeout(total=DEADLINE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        try:
-            async with self._session.delete(self._api_url + path, allow_redirects=False) as response:
-                return response.status
-        except TimeoutError:
-            raise PeerError(f"the carrier's REST API at {self._api_url} did not answer within {DEADLINE:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise PeerError(f"the carrier's REST API at {self._api_url} cannot be reached: {error}") from error
+        Raises:
+            UsageError: As `hangup`; or it is not known where the app is, or the document cannot be written.
+            PeerError: As `hangup`.
+        """
+        if not isinstance(to, str):
+            if not app_url:
+                raise UsageError(
+                    "a stream that no answer URL of this app led to can be transferred to a document only where "
+                    "BOTHWAY_PUBLIC_URL (or App(public_url=…)) says where the carrier finds this app"
+                )
+            to = document_url(to, call_id, app_url, self._secret, time.time())
+        await self._rest.calls.transfer(call_id, aleg_url=to)
+
+    async def record(self, call_id: str, options: RecordOptions) -> RecordingStarted:
+        """Begin to record a call.
+
+        Raises:
+            UsageError: As `hangup`.
+            PeerError: As `hangup`.
+        """
+        return await self._rest.calls.record(call_id, **options)
+
+    async def stop_recording(self, call_id: str) -> None:
+        """End every recording of a call.
+
+        Raises:
+            UsageError: As `hangup`.
+            PeerError: As `hangup`.
+        """
+        await self._rest.calls.stop_recording(call_id)

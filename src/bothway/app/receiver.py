@@ -59,6 +59,7 @@ class Grant:
         call_id: The one call that it is for; None where any may come (a bare stream).
         parties: Whose call it is.
         bidirectional: Whether the app may play.
+        app_url: Where the app is for the carrier; empty where nobody knows.
         secret: What must not be logged while the socket is open: the token in its URL.
     """
 
@@ -66,6 +67,7 @@ class Grant:
     call_id: str | None
     parties: Parties
     bidirectional: bool = True
+    app_url: str = ""
     secret: str = ""
 
 
@@ -245,6 +247,7 @@ class CallReceiver:
             ended=self._ended,
             started_at=datetime.now(UTC),
             bidirectional=self._grant.bidirectional,
+            app_url=self._grant.app_url,
         )
         log.info("stream started", call=call.id, stream=call.stream_id, format=str(start.format))
         self._task = self._calls.spawn(self._run(call), f"call {call.id}")

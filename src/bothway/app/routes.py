@@ -12,13 +12,17 @@ from bothway.errors import UsageError
 from bothway.wire.callxml import to_xml
 from bothway.wire.verbs import Stream, Verb
 
-__all__ = ["RESERVED", "STREAM_SEGMENT", "AnswerRoute", "Routes", "check_handler", "header_attribute"]
+__all__ = ["OWN_PREFIX", "RESERVED", "STREAM_SEGMENT", "AnswerRoute", "Routes", "check_handler", "header_attribute"]
 
 STREAM_SEGMENT = "/stream/"
 """What stands between the path of an answer URL and a stream token."""
 
 RESERVED = ("/healthz", "/readyz", "/metrics")
 """Paths that every app answers itself."""
+
+
+OWN_PREFIX = "/bothway/"
+"""What the paths begin with that an app has the carrier ask for of its own accord."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Routes:
         Raises:
             UsageError: There are none, or several.
         """
-        found = [route.handler for route in self.answers.values()] + list(self.bare.values())
+        answers = [route.handler for path, route in self.answers.items() if not path.startswith(OWN_PREFIX)]
+        found = answers + list(self.bare.values())
         if len(found) != 1:
             raise UsageError(f"serve(websocket) has to be told its handler: {len(found)} are registered")
         return found[0]

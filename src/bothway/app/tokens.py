@@ -13,7 +13,7 @@ import binascii
 import hmac
 import logging
 import re
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from bothway.runtime.logs import REDACTED
 __all__ = [
     "LIFETIME",
     "MAX_TOKEN",
+    "DocumentToken",
     "StreamToken",
     "TokenError",
     "TokenFault",
@@ -51,7 +52,16 @@ class StreamToken(
     msgspec.Struct,
     frozen=True,
     forbid_unknown_fields=True,
-    rename={"call_id": "c", "route": "r", "from_": "f", "to": "t", "direction": "d", "query": "q", "expires": "e"},
+    rename={
+        "call_id": "c",
+        "route": "r",
+        "from_": "f",
+        "to": "t",
+        "direction": "d",
+        "query": "q",
+        "expires": "e",
+        "app_url": "u",
+    },
 ):
     """What a token says.
 
@@ -63,6 +73,7 @@ class StreamToken(
         to: Who was called.
         direction: `inbound` or `outbound`.
         query: Of the answer URL, as pairs of name and value.
+        app_url: Where the app was for the carrier: the answer URL without its path within the app.
     """
 
     call_id: str
@@ -72,6 +83,23 @@ class StreamToken(
     to: str = ""
     direction: str = ""
     query: tuple[tuple[str, str], ...] = ()
+    app_url: str = ""
+
+
+class DocumentToken(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"call_id": "c", "document": "x", "expires": "e"}
+):
+    """A document for one call, in the URL that a transfer goes to; no process has to remember it.
+
+    Attributes:
+        call_id: The call's UUID; the request for the document must name the same.
+        document: The answer XML.
+        expires: Unix time in seconds from which the token opens nothing.
+    """
+
+    call_id: str
+    document: str
+    expires: int
 
 
 class TokenError(PeerError):
@@ -86,8 +114,9 @@ class TokenError(PeerError):
         self.fault: TokenFault = fault
 
 
+_TokenT = TypeVar("_TokenT", StreamToken, DocumentToken)
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(StreamToken).decode
 
 
 def derive_secret(auth_token: str) -> bytes:
@@ -103,35 +132,36 @@ def derive_secret(auth_token: str) -> bytes:
     return hmac.digest(auth_token.encode(), _LABEL, "sha256")
 
 
-def issue(token: StreamToken, secret: bytes) -> str:
+def issue(token: StreamToken | DocumentToken, secret: bytes) -> str:
     """Write a token: letters, digits, `-`, `_` and one dot, so that it can stand in a path as it is."""
     payload = _base64url(_encode(token))
     return f"{payload}.{_base64url(_mac(payload, secret))}"
 
 
-def read(text: str, secret: bytes, now: float) -> StreamToken:
+def read(text: str, secret: bytes, now: float, kind: type[_TokenT]) -> _TokenT:
     """Read a token; the comparison takes the same time wherever the first difference is.
 
     Args:
-        text: As it stands in the path.
+        text: As it stands in the URL.
         secret: What it must have been made with.
         now: Unix time, in seconds.
+        kind: Which kind it is: one is never taken for the other.
 
     Raises:
         TokenError: It opens nothing; `fault` says why.
     """
     payload, dot, mac = text.partition(".")
     if not dot or len(text) > MAX_TOKEN or not text.isascii():
-        raise TokenError("the path holds no stream token", "malformed")
+        raise TokenError("the URL holds no token", "malformed")
     if not hmac.compare_digest(mac.encode(), _base64url(_mac(payload, secret)).encode()):
-        raise TokenError("the stream token was not made with this app's secret", "forged")
+        raise TokenError("the token was not made with this app's secret", "forged")
     try:
-        token = _decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        token = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=kind)
     except (binascii.Error, ValueError):
-        # Made with our secret, so this is another version's: nobody else can get here.
-        raise TokenError("the stream token is of another version of this app", "malformed") from None
+        # Made with our secret, so this is the other kind or another version's: nobody else can get here.
+        raise TokenError("the token is of another kind, or of another version of this app", "malformed") from None
     if now >= token.expires:
-        raise TokenError(f"the stream token ran out {now - token.expires:.0f} s ago", "expired")
+        raise TokenError(f"the token ran out {now - token.expires:.0f} s ago", "expired")
     return token
 
 

@@ -10,7 +10,7 @@ from bothway.app.config import Config
 from bothway.app.live import LiveCalls
 from bothway.app.receiver import CallHandler, CallReceiver, ClosingReceiver, Grant
 from bothway.app.routes import AnswerRoute, Routes
-from bothway.app.tokens import TokenError, read
+from bothway.app.tokens import StreamToken, TokenError, read
 from bothway.app.verify import SeenRequest, Verdict, check_upgrade
 from bothway.runtime.duplex import CloseCode, Receiver, Refusal, UpgradeRequest
 from bothway.runtime.logs import get_logger
@@ -86,14 +86,15 @@ class Upgrades:
         # A signature that was made without the query leaves it to anybody to write there what he likes.
         trusted = verdict is None or verdict.covers_query
         query = dict(parse_qsl(request.query, keep_blank_values=True)) if trusted else {}
-        return CallReceiver(Grant(handler, None, Parties(query=query)), self._calls, self._control)
+        grant = Grant(handler, None, Parties(query=query), app_url=self._config.public_url or "")
+        return CallReceiver(grant, self._calls, self._control)
 
     def _tokened(self, request: UpgradeRequest, route: AnswerRoute, text: str) -> Receiver:
         verdict = self._verdict(request, hide=text)
         if verdict is not None and verdict.match is None:
             return self._refused(verdict.reason, verdict)
         try:
-            token = read(text, self._config.secret, time.time())
+            token = read(text, self._config.secret, time.time(), StreamToken)
         except TokenError as error:
             return self._refused(f"its token is {error.fault}: {error}")
         if token.route != route.path:
@@ -103,6 +104,7 @@ class Upgrades:
             token.call_id,
             Parties(token.from_, token.to, token.direction, dict(token.query)),
             bidirectional=route.stream.bidirectional,
+            app_url=token.app_url,
             secret=text,
         )
         return CallReceiver(grant, self._calls, self._control)

@@ -11,8 +11,11 @@ from urllib.parse import parse_qsl, quote
 
 from bothway.app.answer import answer_document, answer_query, outside_url
 from bothway.app.config import Config
+from bothway.app.dial import DIAL_PARAMETER, DIAL_PATH
+from bothway.app.documents import DOCUMENT_PARAMETER, DOCUMENT_PATH, document_of
 from bothway.app.live import LiveCalls
 from bothway.app.routes import AnswerRoute, Routes
+from bothway.app.tokens import TokenError
 from bothway.app.upgrades import below
 from bothway.app.verify import SeenRequest, check_webhook
 from bothway.errors import PeerError
@@ -20,7 +23,14 @@ from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.runtime.health import CONTENT_TYPE, Health
 from bothway.runtime.logs import get_logger
 from bothway.wire.signature import Match
-from bothway.wire.webhooks import HangupReport, StreamStatus, parse_answer, parse_hangup, parse_stream_status
+from bothway.wire.webhooks import (
+    AnswerRequest,
+    HangupReport,
+    StreamStatus,
+    parse_answer,
+    parse_hangup,
+    parse_stream_status,
+)
 
 if TYPE_CHECKING:
     from bothway.runtime.metrics import Metrics
@@ -31,6 +41,7 @@ BODY_LIMIT = 64 * 1024
 """Bytes of a request body. A carrier's form has some hundred."""
 
 _MAX_FIELDS = 500
+_XML = "application/xml; charset=utf-8"
 
 _Pairs: TypeAlias = list[tuple[str, str]]
 
@@ -54,10 +65,12 @@ class Callbacks:
     Attributes:
         on_status: Of the life of streams; by path.
         on_hangup: Of the end of calls; by path.
+        on_dial: Of the end of calls that the app placed; with the key of each.
     """
 
     on_status: dict[str, Callable[[StreamStatus], Awaitable[object]]] = field(default_factory=dict)
     on_hangup: dict[str, Callable[[HangupReport], Awaitable[object]]] = field(default_factory=dict)
+    on_dial: Callable[[str, HangupReport], Awaitable[object]] | None = None
 
     @property
     def status_path(self) -> str | None:
@@ -108,7 +121,7 @@ class Web:
         own = self._own(path)
         if own is not None:
             return own if scope["method"] in ("GET", "HEAD") else _not_allowed(b"GET, HEAD")
-        known = (self._routes.answers, self._callbacks.on_status, self._callbacks.on_hangup)
+        known = (self._routes.answers, self._callbacks.on_status, self._callbacks.on_hangup, (DOCUMENT_PATH,))
         if not any(path in table for table in known):
             return Reply(404, b"nothing is here\n")
         if scope["method"] not in ("GET", "POST"):
@@ -170,13 +183,19 @@ class Web:
         on_status = self._callbacks.on_status.get(path)
         if on_status is not None:
             return [partial(on_status, parse_stream_status(params))]
+        if path == DOCUMENT_PATH:
+            token = dict(query).get(DOCUMENT_PARAMETER, "")
+            return self._document(token, parse_answer(params))
         route = self._routes.answers.get(path)
         if route is not None and params.get("Event") != "Hangup":
             return self._answer(route, request, params, query, match)
         # A hang-up also comes to the answer URL where no other was configured (plivo-protocol.md, 5.3).
         report = parse_hangup(params)
         told = self._callbacks.on_hangup.values() if route else [self._callbacks.on_hangup[path]]
-        return [partial(on_hangup, report) for on_hangup in told]
+        telling: list[Callable[[], Awaitable[object]]] = [partial(on_hangup, report) for on_hangup in told]
+        if path == DIAL_PATH and self._callbacks.on_dial is not None:
+            telling.insert(0, partial(self._callbacks.on_dial, dict(query).get(DIAL_PARAMETER, ""), report))
+        return telling
 
     def _answer(
         self, route: AnswerRoute, request: SeenRequest, params: Mapping[str, str], query: _Pairs, match: Match | None
@@ -193,7 +212,15 @@ class Web:
             secret=self._config.secret,
             now=time.time(),
         )
-        return Reply(200, document.encode(), "application/xml; charset=utf-8")
+        return Reply(200, document.encode(), _XML)
+
+    def _document(self, token: str, asked: AnswerRequest) -> Reply:
+        try:
+            document = document_of(token, asked.call_uuid, self._config.secret, time.time())
+        except TokenError as error:
+            log.warning("no document for a transfer", call=asked.call_uuid, fault=error.fault, reason=str(error))
+            return Reply(404, b"no document is here\n")
+        return Reply(200, document.encode(), _XML)
 
     def _own(self, path: str) -> Reply | None:
         """What the app answers to everybody who watches over it."""

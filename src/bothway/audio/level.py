@@ -15,7 +15,7 @@ from bothway.audio.l16 import FULL_SCALE, check_l16, to_samples
 from bothway.audio.native import audioop
 from bothway.errors import UsageError
 
-__all__ = ["FLOOR_DBFS", "START_MS", "STOP_MS", "THRESHOLD_DBFS", "SpeechGate", "peak", "rms_dbfs"]
+__all__ = ["FLOOR_DBFS", "START_MS", "STOP_MS", "THRESHOLD_DBFS", "SilenceGate", "SpeechGate", "peak", "rms_dbfs"]
 
 FLOOR_DBFS = -96.0
 """What silence is called, in dBFS: the range of 16 bits, below anything but zeros (6.02 dB a bit)."""
@@ -106,3 +106,35 @@ class SpeechGate:
             self.sounding = not self.sounding
             self._against = 0
         return self.sounding
+
+
+class SilenceGate:
+    """Says of a stream, frame by frame, whether it has been silent for long enough: `<Wait silence="true">`.
+
+    Silence counts from the first frame fed. It is broken by `START_MS` of unbroken loud frames; a click is part of it.
+
+    Args:
+        min_ms: How long it must be silent, in milliseconds; rounded up to whole frames.
+        threshold_dbfs: The level from which a frame is loud.
+
+    Raises:
+        UsageError: A time of less than one millisecond.
+    """
+
+    __slots__ = ("_gate", "_left", "_wanted")
+
+    def __init__(self, min_ms: int, *, threshold_dbfs: float = THRESHOLD_DBFS) -> None:
+        if min_ms < 1:
+            raise UsageError(f"a silence of {min_ms} ms is none")
+        # It closes with the first quiet frame: how long the silence lasts is counted here.
+        self._gate = SpeechGate(threshold_dbfs=threshold_dbfs, stop_ms=FRAME_MS)
+        self._wanted = self._left = ceil(min_ms / FRAME_MS)
+
+    def feed(self, frame: bytes) -> bool:
+        """Take one frame (20 ms of L16 at any rate), and say whether it has been silent for long enough by now.
+
+        Raises:
+            UsageError: `frame` is not a whole number of samples.
+        """
+        self._left = self._wanted if self._gate.feed(frame) else max(0, self._left - 1)
+        return not self._left

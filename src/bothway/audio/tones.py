@@ -6,6 +6,7 @@ Levels are in the dBFS of `bothway.audio.level`: a sine of full scale is at -3.0
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from bothway.audio.l16 import FULL_SCALE, from_floats
 from bothway.errors import UsageError
 
-__all__ = ["DTMF_FREQUENCIES", "beep", "dtmf", "tone"]
+__all__ = ["DTMF_FREQUENCIES", "beep", "dtmf", "ringback", "tone"]
 
 _EDGE_MS = 3.0
 """How long a tone takes to rise and to fall, as a raised cosine: long enough not to click, and a small part of the
@@ -122,3 +123,21 @@ def beep(rate: int = 8000, *, ms: float = 200, freq: float = 1000.0, level_dbfs:
         UsageError: As of `tone`.
     """
     return tone(freq, ms, rate, level_dbfs)
+
+
+_RINGING_FREQUENCIES = (440, 480)
+_RINGING_MS, _RINGING_PAUSE_MS = 2000, 4000
+_RINGING_DBFS = -22.2
+"""Each of the two at -19 dBm0, as North American exchanges send them; 0 dBm0 is at -6.18 dBFS."""
+
+
+@cache
+def ringback(rate: int = 8000) -> bytes:
+    """What a caller hears while it rings at the other end, once: 440 and 480 Hz for 2 s, and 4 s of silence.
+
+    The North American tone (ITU-T E.180, supplement 2).
+
+    Args:
+        rate: Samples a second.
+    """
+    return tone(_RINGING_FREQUENCIES, _RINGING_MS, rate, _RINGING_DBFS) + bytes(2 * _samples(_RINGING_PAUSE_MS, rate))

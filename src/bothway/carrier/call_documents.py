@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from bothway.audio.format import L16_8K
-from bothway.audio.tones import beep
+from bothway.audio.tones import beep, ringback
 from bothway.audio.transcode import convert
 from bothway.carrier.call_report import CallReport
 from bothway.carrier.node import Node
 from bothway.carrier.prompts import prompt_audio
 from bothway.core.call import Call
-from bothway.core.execution import Beep, CallBack, DocumentKind, Fetch, Prompt, StopPrompt
+from bothway.core.execution import Beep, CallBack, DocumentKind, Fetch, Prompt, Ringback, StopPrompt
 from bothway.core.media import Media
 from bothway.errors import BothwayError, UsageError
 from bothway.runtime.http import redacted
@@ -126,7 +126,8 @@ class CallDocuments:
         call, media, verb = self._call, self._call.media, prompt.verb
         assert media is not None, "a prompt follows the answer, or early media"
         if isinstance(verb, Beep):
-            heard = media.play_prompt(convert(beep(L16_8K.rate), L16_8K, media.leg_format))
+            tone = ringback if isinstance(verb, Ringback) else beep
+            heard = media.play_prompt(convert(tone(L16_8K.rate), L16_8K, media.leg_format))
         else:
             heard = await self._queue(verb, media)
         if heard:

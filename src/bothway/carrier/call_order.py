@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bothway.core.call import CallPlan
+from bothway.core.machine import MachineSettings
 from bothway.wire.hangup import HangupCause
 
-__all__ = ["CallOrder", "CallWatcher", "Party"]
+__all__ = ["CallOrder", "CallWatcher", "Party", "Screening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,23 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
+class Screening:
+    """How a call looks for an answering machine (plivo-protocol.md, 5.3).
+
+    Attributes:
+        settings: When it is one.
+        hangup: Whether a machine is hung up on (9100).
+        url: Is told of a machine while the call goes on; without one, the answer URL is told who it is.
+        method: `GET` or `POST`.
+    """
+
+    settings: MachineSettings
+    hangup: bool = False
+    url: str | None = None
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
 class CallOrder:
     """What happens on a call.
 
@@ -44,6 +62,7 @@ class CallOrder:
         hangup_method: `GET` or `POST`.
         ring_url: Is told when the called party's telephone rings.
         ring_method: `GET` or `POST`.
+        screening: Whether and how it is found out if a machine picked up.
     """
 
     plan: CallPlan
@@ -51,6 +70,7 @@ class CallOrder:
     hangup_method: str = "POST"
     ring_url: str | None = None
     ring_method: str = "POST"
+    screening: Screening | None = None
 
 
 class CallWatcher(Protocol):
@@ -59,8 +79,17 @@ class CallWatcher(Protocol):
     def leg_ringing(self) -> None:
         """The called party's telephone rings."""
 
+    def leg_early_media(self) -> None:
+        """There is something to hear before it picks up."""
+
     def leg_answered(self) -> None:
         """It has picked up: its audio is there."""
+
+    def leg_confirmed(self, *, confirmed: bool) -> None:
+        """It was asked whether it takes the call, and does, or not."""
+
+    def leg_transferred(self) -> None:
+        """REST has given it a document of its own. Nothing follows."""
 
     def leg_digit(self, digit: str) -> None:
         """It pressed a key."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bothway.carrier.call_books import CallBooks
 from bothway.carrier.call_order import CallOrder
 from bothway.carrier.config import Account
 from bothway.carrier.evidence import SCHEMA, Evidence
 from bothway.carrier.leg import Leg
 from bothway.carrier.node import Node
+from bothway.carrier.store.records import OutboxItem
 from bothway.carrier.stream_client import StreamClient
 from bothway.carrier.webhook_client import WebhookClient
 from bothway.core.document import CallEvent, DocumentRead, Remark, VerbStarted
@@ -28,7 +31,7 @@ from bothway.core.media import (
     TimeSkipped,
 )
 from bothway.wire.hangup import HangupCause
-from bothway.wire.stream import SendDtmf
+from bothway.wire.stream import SendDtmf, Start
 from bothway.wire.verbs import Stream
 from bothway.wire.webhooks import CallFacts, StatusForm, StreamEvent, hangup_params, ring_params, stream_status_params
 
@@ -66,8 +69,10 @@ class CallReport:
         epoch: The Unix time at which that clock stood at zero.
 
     Attributes:
-        media: Has the media clock, from the answer on.
-        webhooks: The way to the application's URLs.
+        media: Has the media clock, from the answer or early media on.
+        hides_input: Whether keys and recognised words stay out of the log, for a verb with `log="false"`.
+        webhooks: The way to the application's URLs, for what may be lost with the process.
+        books: The call's records.
     """
 
     def __init__(
@@ -89,9 +94,12 @@ class CallReport:
         self._epoch = epoch
         self._counted = _Counted()
         self.media: Media | None = None
+        self.hides_input = False
         folder = node.folder / "calls" / facts.call_uuid if node.folder is not None else None
         self._evidence = Evidence(node.writer, folder, on_record=leg.log, on_failure=self._evidence_failed)
         self.webhooks = WebhookClient(node, account, self.record)
+        self._saving: set[asyncio.Future[None]] = set()
+        self.books = CallBooks(node, facts, order, account)
 
     def moment(self, at: float) -> datetime:
         """The wall time of a time of the event loop's clock."""
@@ -105,6 +113,7 @@ class CallReport:
     def began(self, leg: Leg) -> None:
         """The call has come in."""
         self._node.metrics.calls_active.inc()
+        self.books.began()
         self.record(
             "call",
             schema=SCHEMA,
@@ -123,12 +132,29 @@ class CallReport:
         if self._order.ring_url is not None:
             self.webhooks.call_back("ring", self._order.ring_url, self._order.ring_method, ring_params(self._facts))
 
+    def digit(self, digit: str) -> None:
+        """The caller pressed a key."""
+        self.record("dtmf", digit="redacted" if self.hides_input else digit)
+
+    def heard_early(self, media: Media) -> None:
+        """The caller hears before the answer: the media clock runs from here, and so does the recording."""
+        self._hears(media)
+        self.record("early_media")
+
     def answered(self, media: Media) -> None:
-        """The call was picked up: its media clock runs from here."""
+        """The call was picked up: its media clock runs from here, unless there was early media."""
+        self._hears(media)
+        self.books.answered(self.moment(self._loop.time()))
+        self.record("answered")
+
+    def _hears(self, media: Media) -> None:
+        if self.media is not None:
+            return
         self.media = media
         if self._node.record_audio:
-            media.tap = self._evidence.record_audio(media.leg_format)
-        self.record("answered")
+            recording = self._evidence.record_audio(media.leg_format)
+            if recording is not None:
+                media.add_tap(recording)
 
     def ended(self, end_cause: HangupCause, detail: str, *, answered_at: float | None, ran_to_end: bool) -> None:
         """The call is over: the log, the counters and the hangup URL hear of it."""
@@ -161,13 +187,20 @@ class CallReport:
         )
         self._node.metrics.calls_active.dec()
         self._node.metrics.call_ended(params["CallStatus"], now - answered_at if answered_at is not None else 0.0)
-        if self._order.hangup_url is not None:
-            self.webhooks.call_back("hangup", self._order.hangup_url, self._order.hangup_method, params)
+        order, callback = self._order, None
+        if order.hangup_url is not None:
+            callback = self.books.callback("hangup", order.hangup_url, order.hangup_method, params, self.moment(now))
+        saved = self.books.ended(end_cause, params["CallStatus"], self.moment(now), callback)
+        if callback is not None:
+            self._watch(saved, callback)
 
     async def close(self) -> None:
         """Deliver what is to be delivered, and close the files."""
         try:
             async with asyncio.timeout(_DELIVERY_SECONDS):
+                await self._node.delivery.tried(self._facts.call_uuid, _DELIVERY_SECONDS)
+                if self._saving:
+                    await asyncio.wait(self._saving)
                 await self.webhooks.close()
         except TimeoutError:
             self.record("callback", error="callbacks were still waiting long after the call: dropped")
@@ -251,10 +284,16 @@ class CallReport:
             queued_ms=round(playout.queued_ms) if playout is not None else 0,
         )
 
+    def stream_asked(self, start: Start, verb: Stream) -> None:
+        """A stream is being opened."""
+        self.record("stream_opening", stream_id=start.stream_id)
+        self.books.stream_asked(start.stream_id, verb, str(start.format), self.moment(self._loop.time()))
+
     def stream_opened(self, client: StreamClient) -> None:
         """A stream's socket is up."""
         start = client.stream.start
         self._node.metrics.streams_active.inc()
+        self.books.stream_opened(start.stream_id, self.moment(self._loop.time()))
         self.record("stream_started", stream_id=start.stream_id, format=str(start.format))
         self.stream_status(client, "started")
 
@@ -267,6 +306,7 @@ class CallReport:
 
     def stream_ended(self, client: StreamClient, text: str, *, failed: bool) -> None:
         """A stream is over. Its status callback is another matter: not every end has one."""
+        self.books.stream_ended(client.stream.start.stream_id, self.moment(self._loop.time()), failed=failed)
         if client.opened_at is not None:
             self._node.metrics.streams_active.dec()
         if not failed:
@@ -325,7 +365,23 @@ class CallReport:
             callback_method=verb.status_callback_method,
         )
         if params is not None:
-            self.webhooks.call_back("stream", verb.status_callback_url, method, params)
+            self.deliver("stream", verb.status_callback_url, method, params)
+
+    def deliver(self, kind: str, url: str, method: str, params: Mapping[str, str]) -> None:
+        """Send a callback that must not be lost: it is on disk before it is sent."""
+        item = self.books.callback(kind, url, method, params, self.moment(self._loop.time()))
+        self._watch(self._node.store.outbox.put(item), item)
+
+    def _watch(self, saved: asyncio.Future[None], item: OutboxItem) -> None:
+        """A callback that cannot be written down is sent at once: better not durable than not at all."""
+
+        def look(done: asyncio.Future[None]) -> None:
+            self._saving.discard(done)
+            if not done.cancelled() and done.exception() is not None:
+                self.webhooks.call_back(item.kind, item.url, item.method, item.params)
+
+        self._saving.add(saved)
+        saved.add_done_callback(look)
 
     def _evidence_failed(self, name: str, error: OSError) -> None:
         self._node.metrics.evidence_write_failures.inc()

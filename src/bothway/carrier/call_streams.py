@@ -6,14 +6,18 @@ import asyncio
 import zlib
 from typing import Protocol
 
+from bothway.audio.format import AudioFormat
 from bothway.carrier.call_report import CallReport
 from bothway.carrier.config import Account
 from bothway.carrier.node import Node
 from bothway.carrier.stream_client import StreamClient, StreamEnd
 from bothway.core.call import Call
 from bothway.core.execution import CloseStream, OpenStream, RefuseStream
-from bothway.core.media import AudioCleared, Media
+from bothway.core.media import AudioCleared, Media, MediaEvent
 from bothway.core.stream import CarrierStream
+from bothway.core.stream_path import FrameFilter
+from bothway.errors import UsageError
+from bothway.speech.denoise import Denoiser
 from bothway.wire.content_type import parse_stream_content_type
 from bothway.wire.extra_headers import wire_form
 from bothway.wire.stream import Start
@@ -62,7 +66,6 @@ class CallStreams:
 
     Attributes:
         clients: The streams that are open or being opened, by the call machine's index.
-        attached: The stream that the media machine has.
         any_failed: Whether one of them broke, or could not be opened.
     """
 
@@ -71,7 +74,7 @@ class CallStreams:
         self._call = call
         self._core = core
         self.clients: dict[int, StreamClient] = {}
-        self.attached: StreamClient | None = None
+        self._attached: dict[str, StreamClient] = {}  # those that the media machine has, by stream id
         self.any_failed = False
 
     # What the call machine asks.
@@ -91,7 +94,7 @@ class CallStreams:
         stream = CarrierStream(
             start, first_sequence=profile.first_sequence, epoch=call.epoch, bidirectional=verb.bidirectional
         )
-        call.report.record("stream_opening", stream_id=start.stream_id)
+        call.report.stream_asked(start, verb)
         self.clients[command.index] = StreamClient(call.node, self, call.account, stream, verb, command.index)
 
     def close(self, command: CloseStream) -> None:
@@ -103,6 +106,14 @@ class CallStreams:
         self._forget(client, command.reason, failed=False)
         self._call.report.stream_status(client, "stopped")
         self._core.receive_stream_end(command.index, self._loop.time())
+
+    def stop(self, reason: str, stream_id: str | None = None) -> bool:
+        """Close the stream of this id, or all of them, as REST asks. Whether there was one."""
+        found = [client for client in self.clients.values() if stream_id in (None, client.stream.start.stream_id)]
+        for client in found:
+            self.close(CloseStream(client.index, reason))
+        self._call.after_input()
+        return bool(found)
 
     def refuse(self, command: RefuseStream) -> None:
         """A stream cannot be."""
@@ -121,14 +132,18 @@ class CallStreams:
 
     def send_media(self, media: Media) -> None:
         """After a tick."""
-        if self.attached is not None:
-            self.attached.send_media(media.to_send())
+        for client in self._attached.values():
+            client.send_media(media.to_send(client.stream))
 
     def flush(self, media: Media) -> None:
         """After an input to the media machine outside a tick: send what it has."""
-        if self.attached is not None:
-            for message in media.to_send():
-                self.attached.send(message)
+        for client in self._attached.values():
+            for message in media.to_send(client.stream):
+                client.send(message)
+
+    def client_of(self, event: MediaEvent) -> StreamClient | None:
+        """The stream that an event of the media machine is about, if it is about one that is attached."""
+        return self._attached.get(getattr(event, "stream_id", ""))
 
     # What the streams tell.
 
@@ -136,8 +151,8 @@ class CallStreams:
         """A stream's socket is up."""
         call = self._call
         if call.media is not None and not call.over:
-            call.media.attach(client.stream)
-            self.attached = client
+            call.media.attach(client.stream, denoise=self._denoise(client.verb, call.media.leg_format))
+            self._attached[client.stream.start.stream_id] = client
         call.report.stream_opened(client)
         self._core.receive_stream_open(client.index, self._loop.time())
         call.after_input()
@@ -145,8 +160,8 @@ class CallStreams:
     def stream_message(self, client: StreamClient, raw: bytes) -> None:
         """The app sent a message."""
         media = self._call.media
-        if media is not None and client is self.attached:
-            media.receive_from_app(raw, self._loop.time())
+        if media is not None and client.stream.start.stream_id in self._attached:
+            media.receive_from_app(raw, self._loop.time(), client.stream)
             self.flush(media)
             self._call.note(media)
 
@@ -168,17 +183,28 @@ class CallStreams:
         self._core.receive_stream_end(client.index, self._loop.time())
         self._call.after_input()
 
+    def _denoise(self, verb: Stream, leg_format: AudioFormat) -> FrameFilter | None:
+        """What takes the noise out of the caller's track, where the document asks for it and it can be had."""
+        if not verb.noise_cancellation:
+            return None
+        try:
+            return Denoiser(leg_format, verb.noise_cancellation_level).process
+        except UsageError as error:
+            self._call.report.remark(f"the stream carries the caller with its noise: {error}")
+            return None
+
     def _forget(self, client: StreamClient, text: str, *, failed: bool) -> None:
         call = self._call
         self.clients.pop(client.index, None)
-        if self.attached is client:
+        if client.stream.start.stream_id in self._attached:
             if call.media is not None:
                 call.note(call.media)
-                call.media.detach()
+                call.media.detach(client.stream)
                 for event in call.media.events():
                     if isinstance(event, AudioCleared):
                         call.report.audio_dropped(event.ms)
-            self.attached = None
+            # It may be gone by now: what was noted may have ended the call, and all of its streams.
+            self._attached.pop(client.stream.start.stream_id, None)
         call.report.stream_ended(client, text, failed=failed)
 
 

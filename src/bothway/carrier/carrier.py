@@ -8,21 +8,31 @@ import os
 import re
 import secrets
 import ssl
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bothway.carrier.call_books import closed_callbacks
 from bothway.carrier.call_order import Party
+from bothway.carrier.callback_sender import CallbackSender
 from bothway.carrier.config import Account, Application, Config
 from bothway.carrier.http_api import HttpApi
 from bothway.carrier.leg import Leg
 from bothway.carrier.legs.websocket import WebSocketLeg
+from bothway.carrier.lines import Lines
 from bothway.carrier.live_call import LiveCall
 from bothway.carrier.node import Ids, Node
+from bothway.carrier.node_slot import NodeSlot
 from bothway.carrier.recovery import LiveCalls, recover
+from bothway.carrier.store.delivery import Delivery
+from bothway.carrier.store.records import Closed, OutboxItem, StoreError
+from bothway.carrier.store.store import Store
 from bothway.carrier.switchboard import Switchboard
 from bothway.carrier.ticker import Ticker
+from bothway.carrier.webhook_client import Report
 from bothway.carrier.writer import Writer
 from bothway.core.execution import cause
 from bothway.core.profile import DOCUMENTED, Profile
@@ -36,7 +46,7 @@ from bothway.runtime.logs import redact
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.server import Server
 from bothway.runtime.tasks import Tasks
-from bothway.speech.protocols import TextToSpeech
+from bothway.speech.protocols import SpeechToText, TextToSpeech
 from bothway.speech.voices import offline_voice
 from bothway.wire.leg import LEG_PATH, Dial
 
@@ -66,10 +76,12 @@ class Carrier:
         profile: What the carrier does where sources disagree.
         host: Where to listen; None listens nowhere, and leaves it to others to serve `api`.
         port: Where to listen; 0 for a free port.
-        data: The folder for evidence; None keeps none on disk.
+        data: The folder for evidence, recordings and records; None keeps none on disk.
+        db: The URL of the database for records, if not the data folder's own.
         record_audio: Whether calls are recorded into it.
         allow_private: Whether documents, callbacks and streams may be in private networks, this machine's included.
-        voice: Says `<Speak>`; the offline voice of this machine by default.
+        voice: Says `<Speak>`; the offline voice of this machine by default. It closes with the carrier.
+        ears: Recognise speech for `<GetInput>`, and close with the carrier; without, what callers say is no input.
         http: Fetches documents and calls callbacks; an `HttpClient` by default.
         connect: Opens streams; over sockets by default.
         tls: Serves HTTPS and WSS.
@@ -77,6 +89,7 @@ class Carrier:
 
     Attributes:
         api: The HTTP API, an ASGI application.
+        lines: Everything that can be called, once the carrier has started.
     """
 
     def __init__(
@@ -88,9 +101,11 @@ class Carrier:
         host: str | None = "127.0.0.1",
         port: int = 0,
         data: Path | None = None,
+        db: str | None = None,
         record_audio: bool = False,
         allow_private: bool = False,
         voice: TextToSpeech | None = None,
+        ears: SpeechToText | None = None,
         http: HttpRequester | None = None,
         connect: Connect = connect,
         tls: ssl.SSLContext | None = None,
@@ -102,15 +117,21 @@ class Carrier:
         self.metrics = Metrics()
         self.health = Health()
         self._data = data
+        self._db = db
         self._record_audio = record_audio
         self._allow_private = allow_private
         self._voice = voice
+        self._ears = ears
         self._http = http
         self._connect = connect
         self._own_http: HttpClient | None = None
+        self._seed = seed
         self._ids = Ids(seed)
         self._node: Node | None = None
         self._live: LiveCalls | None = None
+        self._slot = NodeSlot()
+        self._store: Store | None = None
+        self._delivery: Delivery | None = None
         self._tasks: Tasks | None = None
         self._switchboard: Switchboard | None = None
         for known in (self.account, *self.config.accounts):
@@ -157,20 +178,30 @@ class Carrier:
             UsageError: The port cannot be had, or the data folder cannot be written.
         """
         if self._data is not None:
-            await asyncio.to_thread(self._prepare, self._data)
+            self._slot = await asyncio.to_thread(self._prepare, self._data)
         if self._http is None:
             self._http = self._own_http = HttpClient(allow_private=self._allow_private)
         self._tasks = Tasks()
+        try:
+            self._store = await Store.open(self._db or self._data, node=self._slot.name, on_failure=self._write_failed)
+        except BaseException:
+            self._slot.release()
+            raise
+        self._delivery = Delivery(self._store, self._send, now=_now)
         self._node = Node(
             profile=self.profile,
             config=self.config,
             account=self.account,
             http=self._http,
             voice=self._voice or offline_voice(),
+            ears=self._ears,
             ticker=Ticker(self.metrics.tick_late_seconds.observe),
             writer=Writer(),
             metrics=self.metrics,
             tasks=self._tasks,
+            store=self._store,
+            delivery=self._delivery,
+            name=self._slot.name,
             ids=self._ids,
             folder=self._data,
             record_audio=self._record_audio,
@@ -180,7 +211,9 @@ class Carrier:
         try:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
-            self._switchboard = Switchboard(self._node, self._live)
+            self.lines = self._make_lines(self._node)
+            self._switchboard = Switchboard(self._node, self._live, self.lines)
+            await self._account_for_the_dead(self._delivery, self._store)
             if self._server is not None:
                 await self._server.start()
         except BaseException:
@@ -188,7 +221,29 @@ class Carrier:
             raise
         self.health.ready = True
 
-    def _prepare(self, data: Path) -> None:
+    def _make_lines(self, node: Node) -> Lines:
+        """All that can be called."""
+        return Lines(
+            callees=self.config.callees,
+            own_number=self.config.application_of,
+            inbound=self.place,
+            voice=node.voice,
+            tasks=node.tasks,
+            barred=self.config.barred,
+            seed=self._seed,
+        )
+
+    async def _account_for_the_dead(self, delivery: Delivery, store: Store) -> None:
+        """Close the calls of carriers that were killed, and send what they owe."""
+        taken_over = await delivery.start()
+
+        def owed(closed: Closed) -> list[OutboxItem]:
+            return closed_callbacks(closed.call, closed.call.sub_account or closed.call.account)
+
+        for closed in await store.calls.close_abandoned(_now(), dead={*taken_over, *self._slot.dead}, callbacks=owed):
+            logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)
+
+    def _prepare(self, data: Path) -> NodeSlot:
         """See that the data folder can be used, and end the logs of calls that a killed carrier left there."""
         try:
             data.mkdir(parents=True, exist_ok=True)
@@ -196,10 +251,12 @@ class Carrier:
             probe.touch()
             probe.unlink()
             recovered = recover(data)
+            slot = NodeSlot.take(data)
         except OSError as error:
             raise UsageError(f"the data folder {data} cannot be used: {error.strerror or error}") from None
         for call_id in recovered:
             logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
+        return slot
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more calls, let the live ones end within `grace` seconds, and end the others.
@@ -218,13 +275,19 @@ class Carrier:
         self._node = None
         node.ticker.close()
         await node.tasks.close(5.0)
+        await node.delivery.close()
+        await node.store.close()
         if self._live is not None:
             self._live.close()
             self._live = None
         await node.writer.close()
         await node.voice.close()
+        if node.ears is not None:
+            await node.ears.close()
+        await node.mp3.close()
         if self._own_http is not None:
             await self._own_http.close()
+        self._slot.release()
 
     def place(
         self,
@@ -310,3 +373,27 @@ class Carrier:
             )
         except UsageError as error:
             leg.refused(str(error))
+
+    async def _send(self, item: OutboxItem) -> None:
+        """Send a callback of the outbox."""
+        assert self._node is not None, "the delivery begins when the node is there, and ends before it"
+        await CallbackSender(self._node, self._account_of, self._report_of).send(item)
+
+    async def _account_of(self, auth_id: str) -> tuple[Account, str] | None:
+        """An account, and the token of its main account."""
+        for known in (self.account, *self.config.accounts):
+            if known.auth_id == auth_id:
+                return known, self._node.main_token(known) if self._node is not None else known.auth_token
+        return None
+
+    def _report_of(self, call_id: str) -> Report | None:
+        call = self.calls.get(call_id)
+        return call.report.record if call is not None else None
+
+    def _write_failed(self, what: str, error: StoreError) -> None:
+        """The store has logged it."""
+        self.metrics.record_write_failures.inc()
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)

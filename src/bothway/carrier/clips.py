@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from contextlib import aclosing
 
 from bothway.audio.format import AudioFormat
-from bothway.audio.transcode import convert
+from bothway.audio.tones import tone
+from bothway.audio.transcode import convert, from_l16
 from bothway.audio.wav import read_wav
-from bothway.carrier.script import Play, Script
+from bothway.carrier.script import Beep, Play, Script
 from bothway.errors import UsageError
 from bothway.speech.protocols import TextToSpeech
 
-__all__ = ["prepare", "spoken"]
+__all__ = ["ClipShelf", "prepare", "spoken"]
+
+_KEPT = 64
+"""Scripts whose audio a `ClipShelf` keeps: more than any configuration has, in every format of a leg."""
 
 
 async def prepare(script: Script, fmt: AudioFormat, voice: TextToSpeech | None = None) -> dict[str, bytes]:
@@ -34,11 +39,43 @@ async def prepare(script: Script, fmt: AudioFormat, voice: TextToSpeech | None =
     for words in script.clips:
         if isinstance(words, Play):
             clips[words.clip] = await asyncio.to_thread(_read, words.path, fmt)
+        elif isinstance(words, Beep):
+            sound = tone(words.hertz, words.ms, fmt.rate)
+            clips[words.clip] = from_l16(sound, fmt.encoding)
         elif voice is None:
             raise UsageError(f"the script needs a voice to {words}")
         else:
             clips[words.clip] = await spoken(voice, words.text, fmt)
     return clips
+
+
+class ClipShelf:
+    """Keeps the audio of scripts that many calls run. The least recently used leave.
+
+    Args:
+        voice: Says the texts; it stays the caller's to close.
+    """
+
+    def __init__(self, voice: TextToSpeech | None) -> None:
+        self._voice = voice
+        self._kept: OrderedDict[tuple[Script, AudioFormat], dict[str, bytes]] = OrderedDict()
+        self._preparing = asyncio.Lock()  # calls that begin together wait for one and the same preparation
+
+    async def of(self, script: Script, fmt: AudioFormat) -> dict[str, bytes]:
+        """What `prepare` gives.
+
+        Raises:
+            UsageError: As of `prepare`.
+            ProviderError: As of `prepare`.
+        """
+        async with self._preparing:
+            clips = self._kept.pop((script, fmt), None)
+            if clips is None:
+                clips = await prepare(script, fmt, self._voice)
+            self._kept[script, fmt] = clips
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return clips
 
 
 def _read(path: str, fmt: AudioFormat) -> bytes:

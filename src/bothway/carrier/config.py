@@ -16,12 +16,15 @@ import msgspec
 import yaml
 
 from bothway.carrier.call_order import CallOrder
+from bothway.carrier.callee import Callees
+from bothway.carrier.callee_file import read_callees
 from bothway.carrier.destination import bare_number
+from bothway.carrier.rates import Rates
 from bothway.core.call import CallPlan
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 
-__all__ = ["Account", "Application", "Config", "Number", "RentableNumber", "bare_number", "load_config"]
+__all__ = ["Account", "Application", "Config", "Number", "RentableNumber", "load_config"]
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _COUNTRY = re.compile("[A-Z]{2}")
@@ -133,6 +136,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     applications: tuple[Application, ...] = ()
     numbers: tuple[Number, ...] = ()
     inventory: tuple[RentableNumber, ...] = ()
+    callees: Callees = Callees()
+    barred: tuple[str, ...] = ()
+    rates: Rates = Rates()
     limits: Limits = Limits()
 
     def application_of(self, number: str) -> Application | None:
@@ -156,16 +162,19 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
     Raises:
         UsageError: It cannot be read, or something in it is wrong; the message names the file and the place, and holds
-            nothing of what stands there, since that may be a token.
+            nothing of what stands there, since that may be a token; but for the callees, which have none.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML{_place(error)}") from None
     except RecursionError:
         raise UsageError(f"{path} is nested too deeply") from None
+    if isinstance(content, dict) and "callees" in content:
+        content["callees"] = read_callees(text, name=str(path), folder=Path(path).parent)
     try:
         config = msgspec.convert({} if content is None else content, Config)
     except msgspec.ValidationError as error:
@@ -219,6 +228,9 @@ def _problems(config: Config) -> Iterator[str]:
             yield f"number {place} is empty"
         if number.application not in names:
             yield f"number {number.number} names the application {number.application!r}, which is not among them"
+    for prefix in config.barred:
+        if not bare_number(prefix).isdecimal():
+            yield f"barred: {prefix!r} is no beginning of a number"
     for rentable in config.inventory:
         yield from _inventory_problems(rentable)
     for application in config.applications:

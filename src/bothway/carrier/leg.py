@@ -36,10 +36,10 @@ class LegSink(Protocol):
     """What a leg tells its call. After `caller_hung_up` it tells nothing more."""
 
     def caller_frame(self, frame: bytes) -> None:
-        """20 ms of the caller, in the leg's format. Only an answered call is told."""
+        """20 ms of the caller, in the leg's format. Only a call that has sent frames, or is answered, is told."""
 
     def caller_digit(self, digit: str) -> None:
-        """The caller pressed a key: one of `0-9*#ABCD`. Only an answered call is told."""
+        """The caller pressed a key: one of `0-9*#ABCD`. Only a call that has sent frames, or is answered, is told."""
 
     def caller_hung_up(self) -> None:
         """The caller has gone: it hung up, or it was lost. Told once, and not after `Leg.ended`."""
@@ -60,10 +60,10 @@ class Leg(Protocol):
         """The call exists, and has this id."""
 
     def answered(self) -> None:
-        """The call is answered: frames flow from now on."""
+        """The call is answered: frames flow from now on, if they did not before."""
 
     def send_frames(self, frames: Sequence[bytes]) -> None:
-        """What the caller hears: 20 ms each, in the leg's format."""
+        """What the caller hears: 20 ms each, in the leg's format. Before `answered` they are early media."""
 
     def send_digits(self, digits: str) -> None:
         """Keys that the app presses towards the caller."""

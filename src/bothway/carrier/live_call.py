@@ -11,14 +11,20 @@ from typing import Any
 
 from bothway.carrier.call_documents import CallDocuments
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
+from bothway.carrier.call_overlay import CallOverlay
 from bothway.carrier.call_report import FRAMES_A_SECOND, CallReport
+from bothway.carrier.call_screening import CallScreening
 from bothway.carrier.call_streams import CallStreams
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.node import Node
 from bothway.carrier.performer import CallOwner, Performer, PerformerFactory
+from bothway.carrier.performers.dialling import Dialling
+from bothway.carrier.performers.listening import Listening
+from bothway.carrier.performers.side_documents import SideDocuments
 from bothway.core.call import Call
 from bothway.core.document import CallEvent
+from bothway.core.ears import InBandDigit
 from bothway.core.execution import (
     Answer,
     CallBack,
@@ -34,7 +40,7 @@ from bothway.core.execution import (
     VerbEvent,
     cause,
 )
-from bothway.core.media import Media, PromptPlayed
+from bothway.core.media import Heard, Media, PromptPlayed
 from bothway.runtime.driver import Driver
 from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
@@ -42,7 +48,11 @@ from bothway.wire.webhooks import CallFacts
 
 __all__ = ["PERFORMERS", "LiveCall"]
 
-PERFORMERS: tuple[PerformerFactory, ...] = ()
+PERFORMERS: tuple[PerformerFactory, ...] = (
+    Dialling,
+    SideDocuments,
+    Listening,
+)
 """Who performs the verbs that have commands of their own."""
 
 logger = logging.getLogger(__name__)
@@ -72,6 +82,10 @@ class LiveCall:
         media: The call's audio, to be looked at; None until there is any.
         report: Where what happens is told.
         streams: Its streams.
+        overlay: What REST plays and says over it.
+        transfers: How often REST has transferred it.
+        watcher: Who had it dialled, if another call did.
+        far_leg: The other leg, while a `<Dial>` of this call has joined one.
         accounted: Set when the call is over and all about it is done: callbacks delivered or given up, files closed.
     """
 
@@ -104,7 +118,7 @@ class LiveCall:
             direction=party.direction,
             auth_id=account.auth_id,
             session_start=datetime.fromtimestamp(self.epoch + born, UTC),
-            bill_rate=node.price_per_minute,
+            bill_rate=node.config.rates.inbound if party.direction == "inbound" else node.config.rates.outbound,
             caller_name=party.caller_name,
             request_uuid=party.request_uuid,
             parent_call_uuid=party.parent_call_uuid,
@@ -115,8 +129,12 @@ class LiveCall:
         self._driver: Driver[Command, CallEvent] = Driver(self.core, self._obey, self.report.call_event)
         self.media: Media | None = None
         self.streams = CallStreams(self, self.core)
-        self._watcher = watcher
+        self.watcher = watcher
+        self.far_leg: LiveCall | None = None
         self._documents = CallDocuments(self, self.core)
+        self.overlay = CallOverlay(self)
+        self.transfers = 0
+        self._screening = CallScreening(self, order.screening) if order.screening is not None else None
         self._next_second = FRAMES_A_SECOND
         self._performers: tuple[Performer, ...] = tuple(made(self) for made in PERFORMERS)
         self._commands: dict[type[Any], Callable[[Any], None]] = {
@@ -157,6 +175,19 @@ class LiveCall:
         self.core.hangup(end_cause, self._loop.time(), detail)
         self.after_input()
 
+    def transfer(self, url: str, method: str) -> None:
+        """Go on with another document, as REST asks.
+
+        Raises:
+            UsageError: The call is not answered yet, or is over.
+        """
+        self.core.transfer(url, method, self._loop.time())
+        self.transfers += 1
+        self.report.record("transferred")
+        if self.watcher is not None:
+            self.watcher.leg_transferred()
+        self.after_input()
+
     def after_input(self) -> None:
         """The call machine was told something: do what it asks for."""
         self._driver.after_input()
@@ -179,11 +210,13 @@ class LiveCall:
         self.core.receive_ringing(self._loop.time())
         self.report.rang()
         self.after_input()
-        if self._watcher is not None:
-            self._watcher.leg_ringing()
+        if self.watcher is not None:
+            self.watcher.leg_ringing()
 
     def callee_early_media(self) -> None:
         """There is something to hear before the answer: whoever wants it asks for early media."""
+        if self.watcher is not None and not self.over:
+            self.watcher.leg_early_media()
 
     def callee_answered(self) -> None:
         """The called party has picked up."""
@@ -191,8 +224,8 @@ class LiveCall:
             return
         self.core.receive_answer(self._loop.time())
         self.after_input()
-        if self._watcher is not None and not self.over:
-            self._watcher.leg_answered()
+        if self.watcher is not None and not self.over:
+            self.watcher.leg_answered()
 
     def callee_refused(self, end_cause: HangupCause, detail: str) -> None:
         """The called party will not answer."""
@@ -205,14 +238,19 @@ class LiveCall:
             self.media.receive_from_leg(frame)
 
     def caller_digit(self, digit: str) -> None:
-        """The caller pressed a key."""
-        self.report.record("dtmf", digit=digit)
-        if self.media is not None:
-            self.media.press(digit)
-            self.streams.flush(self.media)
-            self.note(self.media)
-        if self._watcher is not None:
-            self._watcher.leg_digit(digit)
+        """The caller pressed a key, the leg says. It counts unless its tones were heard before."""
+        media, counts = self.media, True
+        if media is not None:
+            counts = media.press(digit)
+            self.streams.flush(media)
+            self.note(media)
+        if counts:
+            self._key_pressed(digit)
+
+    def _key_pressed(self, digit: str) -> None:
+        self.report.digit(digit)
+        if self.watcher is not None:
+            self.watcher.leg_digit(digit)
         self.core.receive_digit(digit, self._loop.time())
         self.after_input()
 
@@ -247,20 +285,27 @@ class LiveCall:
 
     def note(self, media: Media) -> None:
         """The media machine was told something, or moved frames: note what happened."""
-        prompts = []
+        prompts, keys = [], []
         for event in media.events():
             if isinstance(event, PromptPlayed):
                 prompts.append(event.prompt_id)
                 continue
-            self.report.media_event(event, self.streams.attached)
+            self.report.media_event(event, self.streams.client_of(event))
+            if isinstance(event, Heard) and isinstance(event.what, InBandDigit):
+                keys.append(event.what.digit)
             if isinstance(event, SendDtmf):
                 self.leg.send_digits(event.digits)
+            self.overlay.media_event(event)
+            if self._screening is not None:
+                self._screening.media_event(event)
             for performer in self._performers:
                 performer.media_event(event)
         for prompt_id in prompts:  # last, because the document may go on, and end the call
             self.report.record("prompt_played")
             self.core.receive_prompt_end(prompt_id, self._loop.time())
             self.after_input()
+        for digit in keys:
+            self._key_pressed(digit)
 
     # What the call machine asks.
 
@@ -271,10 +316,14 @@ class LiveCall:
         self._start_media()
         assert self.media is not None, "it was made just now"
         self.report.answered(self.media)
+        if self._screening is not None:
+            self._screening.begin(self.media)
         self.leg.answered()
 
     def _early_media(self, _: EarlyMedia) -> None:
         self._start_media()
+        assert self.media is not None, "it was made just now"
+        self.report.heard_early(self.media)
 
     def _start_media(self) -> None:
         if self.media is None:
@@ -285,14 +334,15 @@ class LiveCall:
         self.streams.end()
         self.node.ticker.leave(self.tick)
         self._documents.end()
+        self.overlay.stop()
         for performer in self._performers:
             performer.ended()
         ran_to_end = end.ran_to_end and not self.streams.any_failed
         self.report.ended(end.cause, end.detail, answered_at=self.core.answered_at, ran_to_end=ran_to_end)
         self._driver.close()
         self.node.tasks.spawn(self._close(), f"end of {self.call_id}")
-        if self._watcher is not None:
-            self._watcher.leg_ended(end.cause, end.detail)
+        if self.watcher is not None:
+            self.watcher.leg_ended(end.cause, end.detail)
         # Last: whatever the leg does, the call is accounted for.
         self.leg.ended(end.cause, end.detail, ran_to_end=ran_to_end)
 

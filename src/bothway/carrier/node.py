@@ -6,10 +6,12 @@ import ipaddress
 import random
 import uuid
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
 from bothway.carrier.config import Account, Config
+from bothway.carrier.mp3 import Mp3Worker
+from bothway.carrier.store.delivery import Delivery
+from bothway.carrier.store.store import Store
 from bothway.carrier.ticker import Ticker
 from bothway.carrier.writer import Writer
 from bothway.core.profile import Profile
@@ -19,7 +21,7 @@ from bothway.runtime.duplex_picows import connect
 from bothway.runtime.http import FetchError, FetchReason, HttpRequester, is_public
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.tasks import Tasks
-from bothway.speech.protocols import TextToSpeech
+from bothway.speech.protocols import SpeechToText, TextToSpeech
 from bothway.wire.signature import Nonces
 
 __all__ = ["Ids", "Node", "PrivateAddressError", "fetch_outcome"]
@@ -75,16 +77,20 @@ class Node:
         account: The account that calls without an application of their own belong to.
         http: Fetches documents and calls callbacks.
         voice: Says `Speak`.
+        ears: Recognise speech for `GetInput`; None where nothing does.
         ticker: Moves all audio.
         writer: Writes all files.
         metrics: Counts.
         tasks: Owns what outlives a call.
         ids: Makes ids.
+        mp3: Reads the MP3 files of `Play`.
         folder: Where evidence goes; None keeps none.
         record_audio: Whether calls are recorded.
         allow_private: Whether streams may go to private networks.
         connect: Opens streams.
-        price_per_minute: Of a call, for `BillRate` and `TotalCost`.
+        name: Of this node among those that share the records.
+        store: The records.
+        public_url: The origin at which the REST API is reached, for the URLs of recordings.
     """
 
     profile: Profile
@@ -96,12 +102,24 @@ class Node:
     writer: Writer
     metrics: Metrics
     tasks: Tasks
+    store: Store
+    delivery: Delivery
+    name: str = "1"
+    public_url: str = ""
     ids: Ids = field(default_factory=Ids)
+    mp3: Mp3Worker = field(default_factory=Mp3Worker)
     folder: Path | None = None
     record_audio: bool = False
     allow_private: bool = False
+    ears: SpeechToText | None = None
     connect: Connect = connect
-    price_per_minute: Decimal = Decimal("0.0085")
+
+    def main_token(self, account: Account) -> str:
+        """The token of the account's main account: its own, if it is one."""
+        if account.parent is None:
+            return account.auth_token
+        main = next((known for known in (self.account, *self.config.accounts) if known.auth_id == account.parent), None)
+        return (main or account).auth_token
 
     def check_address(self, ip: str) -> None:
         """Refuse to open a stream into a private network, unless that is allowed.

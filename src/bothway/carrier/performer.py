@@ -14,6 +14,7 @@ from bothway.carrier.call_order import CallOrder, CallWatcher, Party
 from bothway.carrier.call_report import CallReport
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
+from bothway.carrier.lines import Lines
 from bothway.carrier.node import Node
 from bothway.core.call import Call
 from bothway.core.execution import VerbCommand, VerbEvent
@@ -69,7 +70,13 @@ _Call_contra = TypeVar("_Call_contra", contravariant=True)
 
 
 class CallOwner(Protocol[_Call_contra]):
-    """Whoever keeps the node's calls, and places others."""
+    """Whoever keeps the node's calls, and places others.
+
+    Attributes:
+        lines: Says how destinations are reached.
+    """
+
+    lines: Lines
 
     def call_ended(self, call: _Call_contra) -> None:
         """The call is over and all of it is accounted for."""
@@ -94,9 +101,13 @@ class CallShell(PlacedCall, Protocol):
 
     Attributes:
         owner: Places other calls.
+        watcher: Who had this call dialled, if another call did.
+        far_leg: The other leg, while a `<Dial>` of this call has joined one: a call as this one.
     """
 
     owner: CallOwner[Any]
+    watcher: CallWatcher | None
+    far_leg: Any
 
     def tell(self, event: VerbEvent) -> None:
         """Something happened that the running verb may be waiting for."""

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from bothway.audio.format import AudioFormat
 from bothway.audio.transcode import Transcoder, convert
 from bothway.audio.wav import read_wav
+from bothway.carrier.mp3 import is_mp3
 from bothway.carrier.node import Node, fetch_outcome
-from bothway.errors import UsageError
 from bothway.runtime.http import FetchError, FetchPolicy
 from bothway.wire.verbs import Play, Speak
 
@@ -30,12 +30,16 @@ async def prompt_audio(node: Node, verb: Speak | Play, leg_format: AudioFormat) 
 
     Raises:
         PeerError: The file cannot be had.
-        ProviderError: The voice failed.
+        ProviderError: The voice failed, or the MP3 decoder did.
         UsageError: The text or the file cannot be used.
     """
     if isinstance(verb, Play):
-        # Decoding a file of minutes takes longer than a frame lasts, so a thread does it.
-        yield await asyncio.to_thread(_decoded, await _file(node, verb.url), leg_format)
+        content = await _file(node, verb.url)
+        if is_mp3(content):
+            yield await node.mp3.decode(content, leg_format)
+        else:
+            # Decoding a file of minutes takes longer than a frame lasts, so a thread does it.
+            yield await asyncio.to_thread(_decoded, content, leg_format)
         return
     transcoder = Transcoder(node.voice.format, leg_format)
     async with aclosing(node.voice.synthesize(verb.plain(), voice=verb.voice, language=verb.language)) as chunks:
@@ -59,7 +63,5 @@ async def _file(node: Node, url: str) -> bytes:
 
 
 def _decoded(content: bytes, leg_format: AudioFormat) -> bytes:
-    if content[:3] == b"ID3" or content[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
-        raise UsageError("<Play> got an MP3 file, and this carrier plays WAV files only")
     audio_format, audio = read_wav(content)
     return convert(audio, audio_format, leg_format)

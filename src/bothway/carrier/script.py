@@ -1,24 +1,21 @@
-"""What a scripted caller does: a declarative script, as frozen values, and its YAML form (docs/scripts.md).
-
-YAML is read as nodes and not as Python values, for two reasons: every error can name its line, and `press: 0123` stays
-the four digits that stand there instead of an octal number.
-"""
+"""What a scripted caller does: a declarative script, as frozen values, and its YAML form (docs/scripts.md)."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import Literal, TypeAlias, get_args
 
 import yaml
 
+from bothway.carrier.yaml_nodes import NodeReader
 from bothway.errors import UsageError
 from bothway.wire.leg import LEG_DIGITS, LegFormat
 
 __all__ = [
+    "Beep",
     "HangUp",
     "Hear",
     "Interrupt",
@@ -29,10 +26,20 @@ __all__ = [
     "Rules",
     "Say",
     "Script",
+    "ScriptReader",
     "Step",
     "Until",
     "Wait",
 ]
+
+_BEEP_MS = 500
+_BEEP_HERTZ = 1000
+"""As answering machines sound: they differ widely, and most of them lie near this."""
+
+_BEEP_LONGEST_MS = 10_000
+
+_HERTZ = (300, 3400)
+"""What a telephone line carries (ITU-T G.712)."""
 
 _GAP_MS = 200
 """Between two digits of one `press`: what a person at a keypad needs."""
@@ -98,6 +105,38 @@ class Play:
 
     def __str__(self) -> str:
         return f"play {Path(self.path).name}"
+
+
+@dataclass(frozen=True)
+class Beep:
+    """Sound a tone, as an answering machine does before it records.
+
+    Attributes:
+        ms: Its length, in milliseconds.
+        hertz: Its pitch.
+
+    Raises:
+        UsageError: It has no length, or a pitch that not every telephone line carries.
+    """
+
+    ms: int = _BEEP_MS
+    hertz: int = _BEEP_HERTZ
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ms <= _BEEP_LONGEST_MS:
+            raise UsageError(f"a beep cannot last for {_seconds(self.ms)}: {_seconds(_BEEP_LONGEST_MS)} is the most")
+        if not _HERTZ[0] <= self.hertz <= _HERTZ[1]:
+            raise UsageError(
+                f"a beep of {self.hertz} Hz does not go over a telephone line: {_HERTZ[0]} to {_HERTZ[1]} do"
+            )
+
+    @property
+    def clip(self) -> str:
+        """The name of its audio among the prepared clips."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"beep {self.hertz} Hz for {_seconds(self.ms)}"
 
 
 @dataclass(frozen=True)
@@ -179,7 +218,7 @@ class HangUp:
         return "hang_up"
 
 
-Step: TypeAlias = Say | Play | Press | Wait | Hear | Interrupt | HangUp
+Step: TypeAlias = Say | Play | Beep | Press | Wait | Hear | Interrupt | HangUp
 
 
 @dataclass(frozen=True)
@@ -242,7 +281,7 @@ class Script:
         Raises:
             UsageError: It is no script; the message names `name`, line and key.
         """
-        return _Reader(name, Path(folder)).script(text)
+        return ScriptReader(name, Path(folder)).script(text)
 
     @classmethod
     def for_wav(cls, path: str | os.PathLike[str]) -> Script:
@@ -264,164 +303,124 @@ class Script:
         )
 
     @property
-    def clips(self) -> tuple[Say | Play, ...]:
+    def clips(self) -> tuple[Say | Play | Beep, ...]:
         """Everything that will be said or played, each once."""
         spoken = (step.words if isinstance(step, Interrupt) else step for step in self.steps)
-        return tuple(dict.fromkeys(words for words in spoken if isinstance(words, Say | Play)))
+        return tuple(dict.fromkeys(words for words in spoken if isinstance(words, Say | Play | Beep)))
 
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s)?")
-_LONGEST_MS = 86_400_000
+class ScriptReader(NodeReader):
+    """Reads scripts, alone or as a part of something else.
 
-_T = TypeVar("_T")
-
-
-class _Reader:
-    """Reads one script. Every method takes the node that it reads and the key that the node is the value of."""
+    Args:
+        name: What errors call the text.
+        folder: Where the files that it plays are looked for.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name = name
+        super().__init__(name)
         self._folder = folder
         self._steps: dict[str, Callable[[yaml.Node], Step]] = {
             "say": self._say,
             "play": self._play,
+            "beep": self._beep,
             "press": self._press,
-            "wait": lambda node: Wait(self._duration(node, "wait")),
+            "wait": lambda node: Wait(self.duration(node, "wait")),
             "hear": self._hear,
             "interrupt": self._interrupt,
             "hang_up": self._hang_up,
         }
 
     def script(self, text: str) -> Script:
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.MarkedYAMLError as error:
-            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise UsageError(f"{self._name}{line}: this is not YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
-            raise UsageError(f"{self._name}: this is not YAML: {str(error).splitlines()[0]}") from None
+        """Read a text that is one script.
+
+        Raises:
+            UsageError: It is none; the message names line and key.
+        """
+        root = self.compose(text)
         if root is None:
-            raise UsageError(f"{self._name} is empty, where a script needs steps")
-        fields = self._fields(root, "a script", ("from", "leg", "on_timeout", "on_hang_up", "steps", "rules"))
+            raise UsageError(f"{self.name} is empty, where a script needs steps")
+        return self.read(root)
+
+    def read(self, root: yaml.Node) -> Script:
+        """Read a script that is a part of something else.
+
+        Raises:
+            UsageError: It is none; the message names line and key.
+        """
+        fields = self.fields(root, "a script", ("from", "leg", "on_timeout", "on_hang_up", "steps", "rules"))
         if "steps" not in fields:
-            raise self._wrong(root, "a script needs `steps`")
+            raise self.wrong(root, "a script needs `steps`")
         return Script(
             steps=self._step_list(fields["steps"]),
             rules=self._rules(fields["rules"]) if "rules" in fields else Rules(),
-            on_timeout=self._choice(fields.get("on_timeout"), "on_timeout", get_args(OnTimeout), "fail"),
-            on_hang_up=self._choice(fields.get("on_hang_up"), "on_hang_up", get_args(OnHangUp), "fail"),
-            leg=self._choice(fields.get("leg"), "leg", get_args(LegFormat), None),
-            from_=self._text(fields["from"], "from") if "from" in fields else None,
+            on_timeout=self.choice(fields.get("on_timeout"), "on_timeout", get_args(OnTimeout), "fail"),
+            on_hang_up=self.choice(fields.get("on_hang_up"), "on_hang_up", get_args(OnHangUp), "fail"),
+            leg=self.choice(fields.get("leg"), "leg", get_args(LegFormat), None),
+            from_=self.text(fields["from"], "from") if "from" in fields else None,
         )
 
     def _step_list(self, node: yaml.Node) -> tuple[Step, ...]:
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            raise self._wrong(node, "`steps` is a list of one step or more, each behind a dash")
+            raise self.wrong(node, "`steps` is a list of one step or more, each behind a dash")
         return tuple(self._step(item) for item in node.value)
 
     def _step(self, node: yaml.Node) -> Step:
         if isinstance(node, yaml.ScalarNode) and node.value == "hang_up":
             return HangUp()
-        fields = self._fields(node, "a step", tuple(self._steps))
+        fields = self.fields(node, "a step", tuple(self._steps))
         if len(fields) != 1:
-            raise self._wrong(node, f"a step is one thing to do, and this one has {len(fields)}: {', '.join(fields)}")
+            raise self.wrong(node, f"a step is one thing to do, and this one has {len(fields)}: {', '.join(fields)}")
         ((key, value),) = fields.items()
         return self._steps[key](value)
 
     def _say(self, node: yaml.Node) -> Say:
-        return Say(self._text(node, "say"))
+        return Say(self.text(node, "say"))
 
     def _play(self, node: yaml.Node) -> Play:
-        return Play(os.fspath(self._folder / self._text(node, "play")))
+        return Play(os.fspath(self._folder / self.text(node, "play")))
+
+    def _beep(self, node: yaml.Node) -> Beep:
+        fields = self.main_or_fields(node, "beep", "length", ("length", "hertz"))
+        hertz = self.number(fields["hertz"], "hertz") if "hertz" in fields else _BEEP_HERTZ
+        try:
+            return Beep(self.duration(fields["length"], "length"), hertz)
+        except UsageError as error:
+            raise self.wrong(node, str(error)) from None
 
     def _press(self, node: yaml.Node) -> Press:
-        fields = self._main_or_fields(node, "press", "digits", ("digits", "gap"))
-        digits, gap_ms = self._text(fields["digits"], "digits"), self._optional(fields, "gap", _GAP_MS)
+        fields = self.main_or_fields(node, "press", "digits", ("digits", "gap"))
+        digits, gap_ms = self.text(fields["digits"], "digits"), self.optional(fields, "gap", _GAP_MS)
         try:
             return Press(digits, gap_ms)
         except UsageError as error:
-            raise self._wrong(fields["digits"], str(error)) from None
+            raise self.wrong(fields["digits"], str(error)) from None
 
     def _hear(self, node: yaml.Node) -> Hear:
-        fields = self._main_or_fields(node, "hear", "until", ("until", "for", "within"))
-        until: Until = self._choice(fields["until"], "until", get_args(Until), "silence")
+        fields = self.main_or_fields(node, "hear", "until", ("until", "for", "within"))
+        until: Until = self.choice(fields["until"], "until", get_args(Until), "silence")
         if until == "hang_up" and "for" in fields:
-            raise self._wrong(fields["for"], "`for` goes with speech and silence: a hang-up does not last")
-        for_ms = self._optional(fields, "for", _SILENCE_MS if until == "silence" else 0)
-        return Hear(until, for_ms, self._optional(fields, "within", _WITHIN_MS, least=1))
+            raise self.wrong(fields["for"], "`for` goes with speech and silence: a hang-up does not last")
+        for_ms = self.optional(fields, "for", _SILENCE_MS if until == "silence" else 0)
+        return Hear(until, for_ms, self.optional(fields, "within", _WITHIN_MS, least=1))
 
     def _interrupt(self, node: yaml.Node) -> Interrupt:
-        fields = self._fields(node, "`interrupt`", ("say", "play", "after", "within"))
+        fields = self.fields(node, "`interrupt`", ("say", "play", "after", "within"))
         if ("say" in fields) == ("play" in fields):
-            raise self._wrong(node, "`interrupt` needs either `say` or `play`")
+            raise self.wrong(node, "`interrupt` needs either `say` or `play`")
         words = self._say(fields["say"]) if "say" in fields else self._play(fields["play"])
-        after_ms = self._optional(fields, "after", _AFTER_MS)
-        return Interrupt(words, after_ms, self._optional(fields, "within", _WITHIN_MS, least=1))
+        after_ms = self.optional(fields, "after", _AFTER_MS)
+        return Interrupt(words, after_ms, self.optional(fields, "within", _WITHIN_MS, least=1))
 
     def _hang_up(self, node: yaml.Node) -> HangUp:
         if not isinstance(node, yaml.ScalarNode) or node.value:
-            raise self._wrong(node, "`hang_up` takes nothing")
+            raise self.wrong(node, "`hang_up` takes nothing")
         return HangUp()
 
     def _rules(self, node: yaml.Node) -> Rules:
-        fields = self._fields(node, "`rules`", ("hang_up_after", "hang_up_when_silent"))
+        fields = self.fields(node, "`rules`", ("hang_up_after", "hang_up_when_silent"))
         silent = fields.get("hang_up_when_silent")
         return Rules(
-            self._optional(fields, "hang_up_after", _HANG_UP_AFTER_MS, least=1),
-            None if silent is None else self._duration(silent, "hang_up_when_silent", least=1),
+            self.optional(fields, "hang_up_after", _HANG_UP_AFTER_MS, least=1),
+            None if silent is None else self.duration(silent, "hang_up_when_silent", least=1),
         )
-
-    def _fields(self, node: yaml.Node, what: str, known: tuple[str, ...]) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
-            raise self._wrong(node, f"{what} is written as `key: value`, with keys of {', '.join(known)}")
-        fields: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value not in known:
-                name = f"`{key.value}`" if isinstance(key, yaml.ScalarNode) else "such key"
-                raise self._wrong(key, f"{what} has no {name}; it has {', '.join(known)}")
-            if key.value in fields:
-                raise self._wrong(key, f"`{key.value}` stands here twice")
-            fields[key.value] = value
-        return fields
-
-    def _main_or_fields(self, node: yaml.Node, key: str, main: str, known: tuple[str, ...]) -> dict[str, yaml.Node]:
-        """The fields of a step that may also be written as its main field's value alone."""
-        fields = self._fields(node, f"`{key}`", known) if isinstance(node, yaml.MappingNode) else {main: node}
-        if main not in fields:
-            raise self._wrong(node, f"`{key}` needs `{main}`")
-        return fields
-
-    def _text(self, node: yaml.Node, key: str) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._wrong(node, f"`{key}` is a text, not a list or a mapping")
-        if not node.value:
-            raise self._wrong(node, f"`{key}` is empty; what begins with # or * needs quotes")
-        return str(node.value)
-
-    def _optional(self, fields: dict[str, yaml.Node], key: str, default: int, *, least: int = 0) -> int:
-        return self._duration(fields[key], key, least=least) if key in fields else default
-
-    def _duration(self, node: yaml.Node, key: str, *, least: int = 0) -> int:
-        """Milliseconds."""
-        text = self._text(node, key)
-        found = _DURATION.fullmatch(text)
-        if found is None:
-            raise self._wrong(
-                node, f"`{key}` is {text!r}, which is no duration: write 1.5s, 200ms, or seconds as a number"
-            )
-        ms = round(float(found[1]) * (1 if found[2] == "ms" else 1000))
-        if not least <= ms <= _LONGEST_MS:
-            raise self._wrong(node, f"`{key}` is {text}, {'too short' if ms < least else 'longer than a day'}")
-        return ms
-
-    def _choice(self, node: yaml.Node | None, key: str, options: tuple[_T, ...], default: _T) -> _T:
-        if node is None:
-            return default
-        text = self._text(node, key)
-        for option in options:
-            if text == option:
-                return option
-        raise self._wrong(node, f"`{key}` is {text!r}, where it can be {', '.join(map(str, options))}")
-
-    def _wrong(self, node: yaml.Node, text: str) -> UsageError:
-        return UsageError(f"{self._name}, line {node.start_mark.line + 1}: {text}")

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 from bothway.audio.format import FRAME_MS, AudioFormat
 from bothway.audio.level import START_MS, STOP_MS, THRESHOLD_DBFS, SpeechGate, rms_dbfs
 from bothway.audio.transcode import to_l16
-from bothway.carrier.script import HangUp, Hear, Interrupt, Play, Press, Say, Script, Step, Wait
+from bothway.carrier.script import Beep, HangUp, Hear, Interrupt, Play, Press, Say, Script, Step, Wait
 from bothway.errors import UsageError
 from bothway.wire.leg import Ended
 
@@ -255,7 +255,7 @@ class ScriptedCaller:
             self._step = place
             self._app_spoke = self._gate.sounding
             match step:
-                case Say() | Play():
+                case Say() | Play() | Beep():
                     yield from self._speak("said", step)
                 case Press():
                     yield from self._press(step)
@@ -270,7 +270,7 @@ class ScriptedCaller:
                     break
         yield self._hang_up()
 
-    def _speak(self, kind: EventKind, words: Say | Play) -> Iterator[Turn]:
+    def _speak(self, kind: EventKind, words: Say | Play | Beep) -> Iterator[Turn]:
         self._note(self._now_ms, kind, str(words))
         audio, size = self._clips[words.clip], self.format.frame_bytes
         for start in range(0, len(audio), size):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from datetime import UTC, datetime
 
+from bothway.carrier.call_books import closed_callbacks, closed_record
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
+from bothway.carrier.lines import Lines
 from bothway.carrier.live_call import LiveCall
 from bothway.carrier.node import Node
 from bothway.carrier.recovery import LiveCalls
+from bothway.carrier.store.records import CallRecord
 from bothway.core.execution import cause
 from bothway.errors import UsageError
+from bothway.wire.hangup import HangupCause
 
 __all__ = ["Switchboard"]
 
@@ -25,13 +31,16 @@ class Switchboard:
     Args:
         node: What all calls share.
         live: Where the calls that live are noted on disk, if anywhere.
+        lines: Says how destinations are reached.
 
     Attributes:
+        lines: As given.
         calls: The calls that live, or whose last callbacks are still being delivered, by id.
     """
 
-    def __init__(self, node: Node, live: LiveCalls | None) -> None:
+    def __init__(self, node: Node, live: LiveCalls | None, lines: Lines) -> None:
         self._node = node
+        self.lines = lines
         self._live = live
         self.calls: dict[str, LiveCall] = {}
         self._closed = False
@@ -84,6 +93,13 @@ class Switchboard:
             self._live.remove(call.call_id)
         if not self.calls:
             self._all_gone.set()
+
+    def never_placed(self, record: CallRecord, account: Account, end_cause: HangupCause, detail: str) -> None:
+        """A call that was asked for could not be placed: it has its record and its callback all the same."""
+        logger.info("call %s was not placed: %s", record.call_uuid, detail)
+        now = datetime.fromtimestamp(time.time(), UTC)
+        ended = closed_record(record, end_cause, now)
+        self._node.store.calls.save(ended, closed_callbacks(ended, account.auth_id))
 
     async def close(self, grace: float) -> None:
         """Take and place no more calls, let the live ones end within `grace` seconds, and end the others."""

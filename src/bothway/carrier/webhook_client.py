@@ -12,9 +12,9 @@ from bothway.carrier.config import Account
 from bothway.carrier.node import Node, fetch_outcome
 from bothway.errors import BothwayError, PeerError
 from bothway.runtime.http import FetchError, FetchPolicy, redacted
-from bothway.wire.signature import webhook_headers
+from bothway.wire.signature import Nonces, webhook_headers
 
-__all__ = ["ANSWER_SECONDS", "MAX_BODY", "MAX_CALLBACKS", "Report", "WebhookClient"]
+__all__ = ["ANSWER_SECONDS", "MAX_BODY", "MAX_CALLBACKS", "Report", "WebhookClient", "signed_by"]
 
 ANSWER_SECONDS = 15.0
 """How long an answer document may take, whatever the delivery policy says (plivo-protocol.md, 7.1 and section 9)."""
@@ -139,8 +139,15 @@ class WebhookClient:
                 self._report("callback", **facts, status=response.status)
 
     def _sign(self, method: str, url: str, form: Mapping[str, str]) -> Mapping[str, str]:
-        token = self._account.auth_token
-        return webhook_headers(method, url, form or None, token, token, self._node.ids.nonces())
+        account = self._account
+        return signed_by(account, self._node.main_token(account), self._node.ids.nonces(), method, url, form)
+
+
+def signed_by(
+    account: Account, main_token: str, nonces: Nonces, method: str, url: str, form: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The headers of a request to an account's URL: signed with its own token, and with its main account's."""
+    return webhook_headers(method, url, form or None, account.auth_token, main_token, nonces)
 
 
 def _server(url: str) -> str:

@@ -6,12 +6,12 @@ Synchronous and without a clock: `receive_*` and commands take `now`, `to_send` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bothway.core.course import CallPlan, Course, State
 from bothway.core.document import SCHEDULE, WAIT, CallEvent, TimerName, VerbTimer
-from bothway.core.execution import CloseStream, Command, DigitPressed, TimerFired, VerbEvent, cause
+from bothway.core.execution import CloseStream, Command, DigitPressed, Execution, TimerFired, VerbEvent, Wait, cause
 from bothway.core.profile import Profile
 from bothway.errors import UsageError
 from bothway.wire.hangup import HangupCause
@@ -93,6 +93,23 @@ class Call:
         """The called party is busy, does not answer, or cannot be reached."""
         if self.state is State.RINGING:
             self.hangup(end_cause, now, detail)
+
+    def early_media(self, now: float) -> None:
+        """Take what the called party lets hear before it answers, if it has not answered yet."""
+        self._run.now = now
+        if self.state is State.RINGING:
+            self._run.early_media()
+
+    def host(self, executor: Callable[[Execution, float], Wait], now: float) -> None:
+        """Let `executor` begin a machine, which runs until it is done: on a call that is parked, and stays so.
+
+        Raises:
+            UsageError: The call is not parked.
+        """
+        if self.state is not State.PARKED:
+            raise UsageError("only a call without a document can run what is asked of it from elsewhere")
+        self._run.now = now
+        self._course.host(executor)
 
     def receive_screening(self, params: Mapping[str, str], now: float) -> None:
         """It is known who picked up; `params` say so to the answer URL."""

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from bothway.core.document import DocumentRead, DocumentRun, VerbStarted
-from bothway.core.execution import CloseStream, DocumentKind, PromptEnded, VerbEvent, Wait, cause
+from bothway.core.execution import CloseStream, DocumentKind, Execution, PromptEnded, VerbEvent, Wait, cause
 from bothway.core.profile import Profile
 from bothway.core.verbs import executor_of
 from bothway.wire.callxml import parse
@@ -86,6 +86,7 @@ class Course:
         self._profile = profile
         self._state = State.NEW
         self._transfer: tuple[str, str] | None = None  # waits for the stream that blocks the document
+        self._hosts = False  # a machine runs, and no document
 
     @property
     def state(self) -> State:
@@ -128,7 +129,13 @@ class Course:
         if transition is not None:
             transition(self, *details)
 
+    def host(self, executor: Callable[[Execution, float], Wait]) -> None:
+        """Let a machine run on a call without a document; it has none again when that machine is done."""
+        self._hosts = True
+        self._state = _STATE_OF[executor(self.run, self.run.now)]
+
     def _go_to(self, url: str, method: str) -> None:
+        self._hosts = False
         self._state = State.FETCHING
         self.run.fetch(DocumentKind.TRANSFER, url, method)
 
@@ -146,7 +153,11 @@ class Course:
         machine, fetches = run.machine, run.fetches
         assert machine is not None, "a machine runs in this state"
         machine.receive(event, run.now)
-        if self._verb_is_over(fetches):
+        if not self._verb_is_over(fetches):
+            return
+        if self._hosts:
+            self._hosts, self._state = False, State.PARKED
+        else:
             self._go_on()
 
     def _verb_is_over(self, fetches: int) -> bool:
@@ -219,8 +230,7 @@ class Course:
     def _go_on(self) -> None:
         """Execute verbs until one of them waits for something."""
         run = self.run
-        while run.verbs:
-            verb = run.verbs.pop()
+        while (verb := run.next_verb()) is not None:
             run.events.append(VerbStarted(type(verb).__name__))
             fetches = run.fetches
             waits_for = executor_of(verb)(verb, run, run.now)

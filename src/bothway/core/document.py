@@ -103,7 +103,6 @@ class DocumentRun:
         blocking: The stream that the document waits for.
         machine: The verb that is being executed, where it is one that takes events.
         finished: Whether that verb is done, and the next one's turn has come.
-        early: Whether what the caller hears is early media, inside `<PreAnswer>`.
         timers: Each timer's deadline.
         answered_at: When the leg was picked up, or None.
         end_cause: Why the call ended, or None.
@@ -121,7 +120,6 @@ class DocumentRun:
         self.blocking: int | None = None
         self.machine: VerbMachine | None = None
         self.finished = False
-        self.early = False
         self.timers: dict[TimerName, float] = {}
         self.answered_at: float | None = None
         self.end_cause: HangupCause | None = None
@@ -133,6 +131,7 @@ class DocumentRun:
         self._prompt: Prompted | None = None  # being heard
         self._loops_left = 0
         self._hears = False  # the caller can hear what the carrier says
+        self._after_early: int | None = None  # inside <PreAnswer>: how many verbs are left behind it
 
     @property
     def too_many_streams(self) -> str | None:
@@ -144,7 +143,7 @@ class DocumentRun:
 
     def answer(self) -> None:
         """Pick up, once."""
-        if self.early:
+        if self._after_early is not None:
             self.early_media()
         elif self.answered_at is None:
             self.answered_at = self.now
@@ -156,6 +155,19 @@ class DocumentRun:
         if not self._hears:
             self._hears = True
             self.commands.append(EarlyMedia())
+
+    def pre_answer(self, verbs: Sequence[Verb]) -> None:
+        """Run these first, as early media if the call is not answered."""
+        if self.answered_at is None and self._after_early is None:
+            self._after_early = len(self.verbs)
+        self.insert(verbs)
+
+    def next_verb(self) -> Verb | None:
+        """The next verb of the document, if there is one; behind the last of a `<PreAnswer>` the call is answered."""
+        if self._after_early is not None and len(self.verbs) <= self._after_early:
+            self._after_early = None
+            self.answer()
+        return self.verbs.pop() if self.verbs else None
 
     def begin(self, machine: VerbMachine) -> Wait:
         """Let a machine run."""
@@ -216,7 +228,7 @@ class DocumentRun:
     def leave_document(self) -> None:
         """Give up what the document is doing; streams beside it go on."""
         self.verbs.clear()
-        self.early = False
+        self._after_early = None
         self.hush()
         self.stop_machine()
         self.timers.pop(WAIT, None)
@@ -240,6 +252,7 @@ class DocumentRun:
         self.kind = kind
         self.commands.append(Fetch(self.fetches, kind, url, method, event, params or {}))
         self.verbs.clear()
+        self._after_early = None
         self.finished = True
         return Wait.FETCH
 

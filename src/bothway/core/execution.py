@@ -33,6 +33,7 @@ __all__ = [
     "PromptEnded",
     "Prompted",
     "RefuseStream",
+    "Ringback",
     "StopPrompt",
     "TimerFired",
     "VerbCommand",
@@ -107,6 +108,11 @@ class TimerFired(VerbEvent):
 @dataclass(frozen=True, slots=True)
 class Beep:
     """The tone before a recording, and before keys where a document asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringback(Beep):
+    """The tone that says that it rings elsewhere: one sounding, and the pause behind it."""
 
 
 Prompted: TypeAlias = Speak | Play | Beep
@@ -252,11 +258,21 @@ class Execution(Protocol):
     def answered_at(self) -> float | None:
         """When the leg was picked up, or None."""
 
+    @property
+    def end_cause(self) -> HangupCause | None:
+        """Why the call has ended, or None: known when a machine is stopped for it."""
+
     def answer(self) -> None:
         """Pick up, if that has not happened; inside `<PreAnswer>` only let the caller hear."""
 
     def early_media(self) -> None:
         """Let the caller hear, if it cannot yet: before the answer without picking up."""
+
+    def pre_answer(self, verbs: Sequence[Verb]) -> None:
+        """Let these verbs run before the rest of the document: as early media, and the call is answered behind them.
+
+        In a call that is answered they run like any other.
+        """
 
     def begin(self, machine: VerbMachine) -> Wait:
         """Let `machine` run: it gets every `VerbEvent` until it says `finish` or `follow`, or the call ends."""

@@ -24,6 +24,8 @@ class Limits:
         redirects: Documents that one call may fetch before it is a loop.
         streams_per_call: Streams that may be open on one call at a time.
         calls: Calls that the carrier takes at a time; one more hears that the line is busy.
+        calls_per_second: Calls that an account may place in a second; what comes faster is queued.
+        requests_per_5s: Requests that the REST API answers one account in any 5 seconds; more get 429.
     """
 
     playout_seconds: float = 60.0
@@ -35,6 +37,8 @@ class Limits:
     redirects: int = 70
     streams_per_call: int = 1
     calls: int = 1_000
+    calls_per_second: float = 2.0
+    requests_per_5s: int = 300
 
 
 @dataclass(frozen=True, slots=True)

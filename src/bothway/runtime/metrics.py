@@ -149,6 +149,7 @@ METRICS = (
         "Requests and streams that an app refused as not the carrier's",
         (("kind", REFUSED),),
     ),
+    Metric("counter", "bothway_record_write_failures_total", "Writes of call, stream and recording records that failed"),
     Metric("counter", "bothway_evidence_write_failures_total", "Writes of event logs and recordings that failed"),
     Metric(
         "counter",
@@ -212,6 +213,7 @@ class Metrics:
         self.callbacks = _Bound(*self._counters("bothway_callbacks_total"))
         self.ws_bad_messages = _Bound(*self._counters("bothway_ws_bad_messages_total"))
         self.refused = _Bound(*self._counters("bothway_refused_total"))
+        self.record_write_failures = self._counter("bothway_record_write_failures_total")
         self.evidence_write_failures = self._counter("bothway_evidence_write_failures_total")
         self.stream_audio_dropped_frames = self._counter("bothway_stream_audio_dropped_frames_total")
 

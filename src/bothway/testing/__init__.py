@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bothway.testing.callee import Callee
     from bothway.testing.caller import Caller
     from bothway.testing.expectation import CallFailedError, Expectation
     from bothway.testing.lab import LabCarrier
     from bothway.testing.virtual_loop import VirtualLoop, run
 
-__all__ = ["CallFailedError", "Caller", "Expectation", "LabCarrier", "VirtualLoop", "run"]
+__all__ = ["CallFailedError", "Callee", "Caller", "Expectation", "LabCarrier", "VirtualLoop", "run"]
 
 _HOMES = {
     "CallFailedError": "expectation",
+    "Callee": "callee",
     "Caller": "caller",
     "Expectation": "expectation",
     "LabCarrier": "lab",

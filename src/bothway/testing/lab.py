@@ -23,7 +23,8 @@ from bothway.runtime.asgi import ASGIApp
 from bothway.runtime.duplex import Connect, Duplex, Receiver
 from bothway.runtime.http import HttpClient
 from bothway.runtime.tasks import Tasks
-from bothway.speech.protocols import TextToSpeech
+from bothway.speech.protocols import SpeechToText, TextToSpeech
+from bothway.speech.tone_ears import ToneEars
 from bothway.speech.voices import ToneVoice
 from bothway.testing.asgi_server import serve
 from bothway.testing.asgi_websocket import AppSockets, connect_app
@@ -69,6 +70,7 @@ class LabCarrier:
         level: Of streams in virtual time.
         seed: Makes the ids and nonces.
         voice: Says what callers and documents say; a `ToneVoice` by default, which callers understand.
+        ears: Recognise what callers say, for `<GetInput>`; `ToneEars` by default, which understand a `ToneVoice`.
         keep_audio: Whether calls are kept as heard, for their timelines.
 
     Raises:
@@ -89,6 +91,7 @@ class LabCarrier:
         level: Level = "messages",
         seed: int = 0,
         voice: TextToSpeech | None = None,
+        ears: SpeechToText | None = None,
         keep_audio: bool = True,
     ) -> None:
         if level not in get_args(Level):
@@ -102,6 +105,7 @@ class LabCarrier:
         self._level = level
         self.seed = seed
         self._voice = voice or ToneVoice(rate=8000)
+        self._ears = ears or ToneEars()
         self._keep_audio = keep_audio
         self._by_id: dict[str, Caller] = {}
         self._origins: dict[str, ASGIApp] = {}
@@ -154,6 +158,7 @@ class LabCarrier:
                 host=None,
                 allow_private=True,
                 voice=self._voice,
+                ears=self._ears,
                 http=RecordedHttp(http, self._requested),
                 connect=self._connect if self.virtual else duplex_picows.connect,
                 seed=self.seed,

@@ -2,7 +2,8 @@
 
 A text message is one JSON object, its `type` first; a binary message is exactly one 20 ms frame in the leg's format.
 The caller sends `dial` first. The carrier answers with `ringing`, then `answered`, and from then on with one frame for
-every 20 ms of the call: its clock is the leg's clock. A scripted caller answers each of those frames with exactly one
+every 20 ms of the call: its clock is the leg's clock. Where the caller is to hear something before the answer, `early`
+comes first, and the frames flow from there on. A scripted caller answers each of those frames with exactly one
 frame, so that it needs no timer and cannot drift; a browser sends at its own pace. `ended` is the carrier's last
 message, or `refused` where there was no call. The format is Bothway's own.
 
@@ -25,6 +26,7 @@ __all__ = [
     "LEG_PATH",
     "Answered",
     "Dial",
+    "Early",
     "Ended",
     "FromCaller",
     "FromCarrier",
@@ -113,8 +115,14 @@ class Ringing(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     call_id: str
 
 
+class Early(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="early"):
+    """Frames flow from now on, and keys count, though the call is not answered: `answered` may follow."""
+
+    call_id: str
+
+
 class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="answered"):
-    """The call is answered: frames flow from now on."""
+    """The call is answered: frames flow from now on, if they did not before."""
 
     call_id: str
 
@@ -156,7 +164,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 
 
 FromCaller: TypeAlias = Dial | Press | HangUp
-FromCarrier: TypeAlias = Ringing | Answered | LegDigits | Log | Ended | Refused
+FromCarrier: TypeAlias = Ringing | Early | Answered | LegDigits | Log | Ended | Refused
 
 _caller_decoder: msgspec.json.Decoder[FromCaller] = msgspec.json.Decoder(FromCaller)
 _carrier_decoder: msgspec.json.Decoder[FromCarrier] = msgspec.json.Decoder(FromCarrier)

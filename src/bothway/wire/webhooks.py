@@ -33,6 +33,7 @@ __all__ = [
     "ring_params",
     "standard_params",
     "stream_status_params",
+    "unanswered_status",
 ]
 
 _UNANSWERED_STATUS = {
@@ -208,7 +209,7 @@ def hangup_params(
     seconds = max(0, math.ceil((end_time - answer_time).total_seconds())) if answer_time is not None else 0
     minutes = math.ceil(seconds / 60)
     cost = facts.bill_rate * minutes if total_cost is None else total_cost
-    usual = "completed" if answered else _UNANSWERED_STATUS.get(cause.code, "failed")
+    usual = "completed" if answered else unanswered_status(cause)
     params = _identity(facts, "Hangup", status or usual) | {
         "AnswerTime": _local(answer_time, zone) if answer_time is not None else "",
         "BillDuration": str(minutes * 60),
@@ -231,6 +232,11 @@ def hangup_params(
     else:
         params["RequestUUID"] = facts.request_uuid or facts.call_uuid
     return params | dict(facts.sip_headers)
+
+
+def unanswered_status(cause: HangupCause) -> str:
+    """The `CallStatus` of a call that nobody answered: busy, no-answer, timeout, cancel or failed."""
+    return _UNANSWERED_STATUS.get(cause.code, "failed")
 
 
 def stream_status_params(

@@ -15,6 +15,7 @@ class Recorder:
     def __init__(self, *, answered: bool = False, open_streams: int = 0, streams_allowed: int = 1) -> None:
         self.answered_at = 1.0 if answered else None
         self.too_many_streams = "too many" if open_streams >= streams_allowed else None
+        self.end_cause: HangupCause | None = None
         self.asked: list[tuple[object, ...]] = []
 
     def answer(self) -> None:
@@ -23,6 +24,9 @@ class Recorder:
 
     def early_media(self) -> None:
         self.asked.append(("early_media",))
+
+    def pre_answer(self, verbs: Sequence[Verb]) -> None:
+        self.asked.append(("pre_answer", *verbs))
 
     def begin(self, machine: VerbMachine) -> Wait:
         self.asked.append(("begin", machine))

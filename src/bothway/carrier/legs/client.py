@@ -24,6 +24,7 @@ from bothway.wire.leg import (
     LEG_PATH,
     Answered,
     Dial,
+    Early,
     Ended,
     HangUp,
     LegDigits,
@@ -112,7 +113,7 @@ class RemoteCaller:
         self._backlog = int(BACKLOG_SECONDS * caller.format.second_bytes)
         self._duplex: Duplex
         self._call_id = ""
-        self._is_answered = False
+        self._flows = False  # frames do, since the answer or early media
         self._hung_up = False
         self._ended: Ended | None = None
         self._deadline = 0.0  # of the loop's clock
@@ -181,9 +182,9 @@ class RemoteCaller:
         match said:
             case Ringing():
                 self._call_id = said.call_id
-            case Answered():
+            case Early() | Answered():
                 self._call_id = said.call_id
-                self._is_answered = True
+                self._flows = True
             case LegDigits():
                 self._caller.hear_digits(said.digits)
             case Log():
@@ -200,7 +201,7 @@ class RemoteCaller:
         """20 ms of the call: hear them, and answer."""
         if self._done.is_set():
             return
-        if not self._is_answered:
+        if not self._flows:
             self._fail("the carrier sent audio before the call was answered")
             return
         size = self._caller.format.frame_bytes
@@ -247,7 +248,7 @@ class RemoteCaller:
         self._fail(reason)
 
     def _heard_carrier(self) -> None:
-        if self._is_answered and not self._hung_up:
+        if self._flows and not self._hung_up:
             self._expect(self._silence_deadline, f"the carrier was silent for {self._silence_deadline:g} s")
 
     def _hang_up(self) -> None:

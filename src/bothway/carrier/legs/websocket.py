@@ -16,6 +16,7 @@ from bothway.wire.leg import (
     LEG_FORMATS,
     Answered,
     Dial,
+    Early,
     Ended,
     FromCarrier,
     HangUp,
@@ -56,7 +57,7 @@ class WebSocketLeg:
         self._backlog = 0  # bytes
         self._call: LegSink | None = None
         self._call_id = ""
-        self._is_answered = False
+        self._flows = False  # frames do, since the answer or early media
         self._caller_gone = False
         self._over = False
 
@@ -90,13 +91,16 @@ class WebSocketLeg:
 
     def answered(self) -> None:
         """Tell the caller; its frames count from now on."""
-        self._is_answered = True
+        self._flows = True
         self._send(Answered(call_id=self._call_id))
 
     def send_frames(self, frames: Sequence[bytes]) -> None:
         """Send what the caller hears. A caller that has not read for `BACKLOG_SECONDS` is dropped."""
         if self._over:
             return
+        if not self._flows:
+            self._flows = True
+            self._send(Early(call_id=self._call_id))
         for frame in frames:
             self._duplex.send_binary(frame)
         self._bound_backlog()
@@ -138,11 +142,11 @@ class WebSocketLeg:
             self._fault(CloseCode.POLICY, "the caller sent another message before dial")
         elif isinstance(said, HangUp):
             self._lose_caller()
-        elif self._is_answered and self._call is not None:
+        elif self._flows and self._call is not None:
             self._call.caller_digit(said.digit)
 
     def received_binary(self, message: bytes) -> None:
-        """A frame came. Before the answer nobody listens."""
+        """A frame came. Before the answer, or early media, nobody listens."""
         if self._over or self._caller_gone:
             return
         if self._format is None:
@@ -150,7 +154,7 @@ class WebSocketLeg:
         elif len(message) != self._format.frame_bytes:
             size = self._format.frame_bytes
             self._fault(_INVALID_DATA, f"the caller sent {len(message)} bytes, where a frame has {size}")
-        elif self._is_answered and self._call is not None:
+        elif self._flows and self._call is not None:
             self._call.caller_frame(message)
 
     def closed(self, code: int, reason: str) -> None:

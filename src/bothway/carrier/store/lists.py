@@ -1,0 +1,131 @@
+"""Lists: the conditions that their parameters make, their windows of time, and their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
+
+from bothway.carrier.store.records import Comparison, Operator, Page
+from bothway.carrier.store.tables import record
+
+__all__ = ["begins", "bounds", "kept_for", "page", "window"]
+
+_WEEK = timedelta(days=7)
+_MONTH = timedelta(days=30)
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+_LAST = "\U0010ffff"
+_MOST = 2**63 - 1
+_LOWER: tuple[Operator, ...] = ("gt", "gte")
+_UPPER: tuple[Operator, ...] = ("lt", "lte")
+_MIRRORED: dict[Operator, Operator] = {"gte": "lte", "lt": "gt"}
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def page(
+    connection: Connection,
+    table: Table,
+    kind: type[_S],
+    conditions: Sequence[ColumnElement[bool]],
+    order: Sequence[ColumnElement[Any]],
+    limit: int,
+    offset: int,
+) -> Page[_S]:
+    """A part of the list of those rows that meet all conditions, and how many there are.
+
+    Args:
+        connection: Within a transaction.
+        table: Of the rows.
+        kind: What each of them is.
+        conditions: All of them hold.
+        order: Total, so that no record is on two pages.
+        limit: Records at most.
+        offset: Records before them.
+    """
+    total = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+    if offset >= total or limit <= 0:
+        return Page((), total)
+    chosen = select(table).where(*conditions).order_by(*order).limit(min(limit, _MOST)).offset(max(offset, 0))
+    return Page(tuple(record(kind, row) for row in connection.execute(chosen).mappings()), total)
+
+
+def bounds(column: ColumnElement[Any], comparisons: Sequence[Comparison[Any]]) -> list[ColumnElement[bool]]:
+    """The conditions that a column meets all of these comparisons."""
+    return [_compared(column, comparison.operator, _clamped(comparison.value)) for comparison in comparisons]
+
+
+def begins(column: ColumnElement[Any], prefix: str | None) -> list[ColumnElement[bool]]:
+    """The condition that a number begins with `prefix`, where either may have a `+` before it. An index serves it."""
+    if not prefix:
+        return []
+    if "\0" in prefix or not prefix.isprintable():
+        return [false()]
+    bare = prefix.removeprefix("+")
+    return [or_(*(and_(column >= start, column < start + _LAST) for start in (bare, "+" + bare)))]
+
+
+def window(comparisons: Sequence[Comparison[datetime]], now: datetime) -> tuple[Comparison[datetime], ...]:
+    """The comparisons, and what bounds the list besides (plivo-protocol.md, 5.4).
+
+    Without any, the last seven days; with bounds to one side, thirty days from the strictest of them.
+    """
+    lower = [comparison.value for comparison in comparisons if comparison.operator in _LOWER]
+    upper = [comparison.value for comparison in comparisons if comparison.operator in _UPPER]
+    if not comparisons:
+        return (Comparison("gte", _moved(now, -_WEEK)),)
+    if any(comparison.operator == "eq" for comparison in comparisons) or (lower and upper):
+        return tuple(comparisons)
+    if lower:
+        return (*comparisons, Comparison("lte", _moved(max(lower), _MONTH)))
+    return (*comparisons, Comparison("gte", _moved(min(upper), -_MONTH)))
+
+
+def kept_for(comparisons: Sequence[Comparison[int]], now: datetime) -> tuple[Comparison[datetime], ...]:
+    """When something was added, from how many whole days it has been kept (plivo-protocol.md, 5.7)."""
+    found: list[Comparison[datetime]] = []
+    for comparison in comparisons:
+        days = comparison.value
+        # Whole days: more than two are at least three.
+        wanted: dict[Operator, tuple[tuple[Operator, int], ...]] = {
+            "gte": (("gte", days),),
+            "gt": (("gte", days + 1),),
+            "lt": (("lt", days),),
+            "lte": (("lt", days + 1),),
+            "eq": (("gte", days), ("lt", days + 1)),
+        }
+        for operator, least in wanted[comparison.operator]:
+            found.append(Comparison(_MIRRORED[operator], _moved(now, -_days(least))))
+    return tuple(found)
+
+
+def _compared(column: ColumnElement[Any], operator: Operator, value: object) -> ColumnElement[bool]:
+    comparisons: dict[Operator, ColumnElement[bool]] = {
+        "eq": column == value,
+        "gt": column > value,
+        "gte": column >= value,
+        "lt": column < value,
+        "lte": column <= value,
+    }
+    return comparisons[operator]
+
+
+def _clamped(value: object) -> object:
+    """A number that a database takes: no column has one beyond its 64 bits."""
+    return max(-_MOST, min(_MOST, value)) if isinstance(value, int) else value
+
+
+def _days(count: int) -> timedelta:
+    return timedelta(days=max(-9_999_999, min(9_999_999, count)))
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """A moment that may lie beyond the calendar: its last or first day."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _END if by > timedelta(0) else _BEGINNING

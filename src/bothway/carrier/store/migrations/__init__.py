@@ -1,0 +1,1 @@
+"""The migrations of the records' database, one file a revision."""

@@ -1,0 +1,36 @@
+"""What a destination can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from bothway.carrier.destination import DestinationKind, bare_number, destination_kind, is_endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("+1 555-010-0123", "number"),
+        ("911", "number"),
+        ("123456789012345", "number"),
+        ("1234567890123456", "invalid"),
+        ("12", "invalid"),
+        ("", "invalid"),
+        ("bob", "invalid"),
+        ("sip:bob@phone.example.com", "endpoint"),
+        (" SIPS:bob@10.0.0.1:5061;transport=tls ", "endpoint"),
+        ("sip:bob", "invalid"),
+        ("sip:bob@a b", "invalid"),
+    ],
+)
+def test_kinds(text: str, kind: DestinationKind) -> None:
+    assert destination_kind(text) == kind
+
+
+def test_what_people_write_into_a_number_is_taken_out() -> None:
+    assert bare_number(" +1 555-010-0 ") == "15550100"
+
+
+def test_an_endpoint_is_known_by_its_scheme() -> None:
+    assert is_endpoint("Sip:x")
+    assert not is_endpoint("15550100")
