@@ -44,7 +44,7 @@ class Postgres:
         return self.url(name)
 
     def run(self, sql: str, database: str = "postgres") -> str:
-        psql = [self._programs / "psql", "-h", self.folder, "-U", "tester", "-d", database, "-XAtqc", sql]
+        psql = [str(self._programs / "psql"), "-h", str(self.folder), "-U", "tester", "-d", database, "-XAtqc", sql]
         return subprocess.run(psql, check=True, capture_output=True, text=True, timeout=30).stdout
 
 

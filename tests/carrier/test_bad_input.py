@@ -331,10 +331,10 @@ async def test_redirect_to_nowhere_and_in_circles(tmp_path: Path) -> None:
         assert "goes in circles" in w.check_accounted(caller, 2060, "Error")
 
 
-async def test_a_verb_that_is_not_executed_yet_ends_the_call_and_says_so(tmp_path: Path) -> None:
+async def test_a_verb_that_is_not_offered_ends_the_call_and_says_so(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        caller = await w.call(page("<Response><Dial><Number>15550003</Number></Dial></Response>"))
-        assert "<Dial>" in w.check_accounted(caller, 5010, "Error")
+        caller = await w.call(page('<Response><MultiPartyCall role="agent">room</MultiPartyCall></Response>'))
+        assert "<MultiPartyCall>" in w.check_accounted(caller, 5010, "Error")
 
 
 # --- streams that cannot be ---------------------------------------------------------------------------------------

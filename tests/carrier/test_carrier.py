@@ -92,8 +92,11 @@ async def test_a_number_is_answered_by_its_application(tmp_path: Path) -> None:
     async with world(tmp_path, brief) as w:
         w.site.pages["/one"] = page("<Response><Hangup reason='busy'/></Response>")
         application = Application("one", w.site.url + "/one", hangup_url=w.site.url + "/hangup", account=OTHER.auth_id)
-        w.carrier.config = Config((ACCOUNT, OTHER), (application,), (Number("+1 555-0100", "one"),))
-        ended = await Phone(w).dial(to="15550100", **{"from": "15550001"})
+        config = Config((ACCOUNT, OTHER), (application,), (Number("+1 555-0100", "one"),))
+        async with Carrier(account=ACCOUNT, config=config, allow_private=True) as carrier:
+            w.carrier, default = carrier, w.carrier
+            ended = await Phone(w).dial(to="15550100", **{"from": "15550001"})
+            w.carrier = default
         assert ended["code"] == 3010
         (request,) = w.site.asked("/one")
         assert request.params["To"] == "15550100"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bothway.carrier.destination import DestinationKind, bare_number, destination_kind, is_endpoint
+from bothway.carrier.destination import DestinationKind, bare_number, destination_kind, is_endpoint, plain_destination
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_what_people_write_into_a_number_is_taken_out() -> None:
 def test_an_endpoint_is_known_by_its_scheme() -> None:
     assert is_endpoint("Sip:x")
     assert not is_endpoint("15550100")
+
+
+def test_two_spellings_of_a_destination_are_one() -> None:
+    assert plain_destination("+1 555-0100") == plain_destination("15550100") == "15550100"
+    assert plain_destination(" sip:a-b@example.com ") == "sip:a-b@example.com"

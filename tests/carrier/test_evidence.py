@@ -12,7 +12,7 @@ import pytest
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from bothway.audio.g711 import mulaw_to_l16
 from bothway.audio.wav import read_wav
-from bothway.carrier import evidence as module
+from bothway.carrier import growing_file as module
 from bothway.carrier.evidence import LOG_NAME, RECORDING_NAME, Evidence, interleaved
 from bothway.carrier.writer import Writer
 
@@ -122,8 +122,8 @@ class _FullDisk:
 async def test_a_full_disk_is_told_once_and_what_was_written_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = module._write_all
-    monkeypatch.setattr(module, "_write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
+    real = module.write_all
+    monkeypatch.setattr(module, "write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
     _FullDisk.room = 40_000
     writer = Writer()
     told: list[tuple[str, int | None]] = []
@@ -151,8 +151,8 @@ async def test_a_full_disk_is_told_once_and_what_was_written_can_be_read(
 
 
 async def test_a_line_that_the_disk_took_half_of_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._write_all
-    monkeypatch.setattr(module, "_write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
+    real = module.write_all
+    monkeypatch.setattr(module, "write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
     writer = Writer()
     told: list[str] = []
     evidence = Evidence(writer, tmp_path, on_record=None, on_failure=lambda name, error: told.append(name))
@@ -180,7 +180,7 @@ async def test_a_failure_of_the_last_write_is_on_record_and_costs_nothing(tmp_pa
     evidence.record("note", t_ms=0, at=0.0)
     await asyncio.sleep(0)
     recording.frame(b"\x10" * 160, b"\x20" * 160)
-    recording._written = 1  # no whole sample: what follows cannot be told by any header
+    recording._wav.written = 1  # no whole sample: what follows cannot be told by any header
     evidence.close()
     await writer.drained()
     await asyncio.sleep(0)
@@ -190,8 +190,8 @@ async def test_a_failure_of_the_last_write_is_on_record_and_costs_nothing(tmp_pa
 
 
 async def test_a_disk_without_any_room_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._write_all
-    monkeypatch.setattr(module, "_write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
+    real = module.write_all
+    monkeypatch.setattr(module, "write_all", lambda file, content: real(_FullDisk(file), content))  # type: ignore[arg-type]
     _FullDisk.room = 7
     writer = Writer()
     told: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +13,19 @@ from tests.carrier.called import SUMMONS, PlacedCall
 
 from bothway.audio.format import L16_8K, MULAW_8K, AudioFormat
 from bothway.carrier.callee import Callee, Callees, Chance, busy, echo, human
-from bothway.carrier.config import Application, Config, Number
-from bothway.carrier.leg import CalledLeg, Leg
+from bothway.carrier.config import Account, Application, Config, Number
+from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.legs.loopback import LoopbackCallee, LoopbackCaller
 from bothway.carrier.legs.phone import PhoneLeg
 from bothway.carrier.lines import MOST_HOPS, BarredError, Lines
-from bothway.errors import UsageError
+from bothway.errors import PeerError, UsageError
 from bothway.runtime.tasks import Tasks
 from bothway.speech.voices import ToneVoice
 
 pytestmark = pytest.mark.virtual_time
 
 BOT = Application("bot", "https://bot.test/answer")
+ACCOUNT = Account("MAONE", "a-token")
 CONFIG = Config(applications=(BOT,), numbers=(Number("+1 555-0100", "bot"),))
 
 
@@ -41,13 +43,21 @@ class Incoming:
         from_: str,
         to: str,
         application: Application,
+        account: Account,
         sip_headers: Mapping[str, str] | None = None,
     ) -> None:
         if self.full:
             raise UsageError("the carrier has as many calls as it takes")
         self.calls.append(
-            {"leg": leg, "from": from_, "to": to, "application": application, "headers": dict(sip_headers or {})}
+            {"leg": leg, "from": from_, "to": to, "of": (application, account), "headers": dict(sip_headers or {})}
         )
+
+
+async def own_number(number: str) -> tuple[Application, Account] | None:
+    if number == "15550109":
+        raise PeerError("the records cannot be read")
+    application = CONFIG.application_of(number)
+    return (application, ACCOUNT) if application is not None else None
 
 
 @asynccontextmanager
@@ -55,7 +65,7 @@ async def lines(*callees: Callee, inbound: Incoming | None = None, **options: An
     tasks = Tasks()
     yield Lines(
         callees=Callees(callees),
-        own_number=CONFIG.application_of,
+        own_number=own_number,
         inbound=inbound or Incoming(),
         voice=ToneVoice(rate=8000),
         tasks=tasks,
@@ -64,8 +74,12 @@ async def lines(*callees: Callee, inbound: Incoming | None = None, **options: An
     await tasks.close(1)
 
 
-async def refused(leg: CalledLeg) -> tuple[int, str, str]:
-    call = PlacedCall(leg).place()
+def to(destination: str) -> Summons:
+    return replace(SUMMONS, to=destination)
+
+
+async def refused(leg: CalledLeg, destination: str = SUMMONS.to) -> tuple[int, str, str]:
+    call = PlacedCall(leg).place(to(destination))
     await call.over.wait()
     assert call.told == [("refuses", 0.0)]
     assert call.cause is not None
@@ -76,6 +90,7 @@ async def refused(leg: CalledLeg) -> tuple[int, str, str]:
     ("destination", "code", "detail"),
     [
         ("+15559999", 5020, "no trunk leads to +15559999, and it is no callee"),
+        ("15550109", 5010, "the records cannot be read"),
         ("bob", 2000, "'bob' is neither a telephone number nor a SIP address"),
         ("", 2000, "'' is neither"),
         ("1" * 4000, 2000, "is neither"),
@@ -86,8 +101,8 @@ async def refused(leg: CalledLeg) -> tuple[int, str, str]:
 )
 async def test_who_cannot_be_reached_refuses_and_says_what_is_missing(destination: str, code: int, detail: str) -> None:
     async with lines(barred=("+1 900",)) as found:
-        was_code, source, was_detail = await refused(found.leg_to(destination, MULAW_8K))
-    assert (was_code, source) == (code, "Plivo")
+        was_code, source, was_detail = await refused(found.leg_to(destination, MULAW_8K), destination)
+    assert (was_code, source) == (code, "Error" if code == 5010 else "Plivo")
     assert detail in was_detail
     assert len(was_detail) < 200
 
@@ -155,15 +170,15 @@ async def test_a_seed_makes_the_callees_the_same_in_every_run() -> None:
 async def test_a_call_to_an_own_number_comes_in_at_the_same_carrier() -> None:
     inbound = Incoming()
     async with lines(inbound=inbound) as found:
-        call = PlacedCall(found.leg_to("+15550100", MULAW_8K)).place()
-        await asyncio.sleep(0)
+        call = PlacedCall(found.leg_to("+15550100", MULAW_8K)).place(to("15550100"))
+        await asyncio.sleep(0.001)
         (came,) = inbound.calls
         assert isinstance(came.pop("leg"), LoopbackCaller)
-        assert came == {"from": SUMMONS.from_, "to": SUMMONS.to, "application": BOT, "headers": {}}
+        assert came == {"from": SUMMONS.from_, "to": "15550100", "of": (BOT, ACCOUNT), "headers": {}}
         call.end()
         await asyncio.sleep(0)
         inbound.full = True
-        assert await refused(found.leg_to("15550100", MULAW_8K)) == (
+        assert await refused(found.leg_to("15550100", MULAW_8K), "15550100") == (
             2010,
             "Plivo",
             "the carrier has as many calls as it takes",
@@ -179,8 +194,8 @@ async def test_calls_that_go_round_in_a_circle_are_found() -> None:
             leg = found.leg_to("15550100", MULAW_8K, behind=behind)
             assert isinstance(leg, LoopbackCallee)
             assert leg.hops == hop
-            calls.append(PlacedCall(leg).place())
-            await asyncio.sleep(0)
+            calls.append(PlacedCall(leg).place(to("15550100")))
+            await asyncio.sleep(0.001)
             behind = inbound.calls[-1]["leg"]
         code, source, detail = await refused(found.leg_to("15550100", MULAW_8K, behind=behind))
         assert (code, source) == (2060, "Plivo")
@@ -189,3 +204,19 @@ async def test_calls_that_go_round_in_a_circle_are_found() -> None:
         for call in calls:
             call.end()
         await asyncio.sleep(0)
+
+
+async def test_a_call_that_is_cancelled_while_its_number_is_looked_up_never_comes_in() -> None:
+    inbound, tasks = Incoming(), Tasks()
+
+    async def slow_own_number(_: str) -> tuple[Application, Account]:
+        await asyncio.sleep(1)
+        return BOT, ACCOUNT
+
+    found = Lines(callees=Callees(), own_number=slow_own_number, inbound=inbound, voice=None, tasks=tasks)
+    call = PlacedCall(found.leg_to("15550100", MULAW_8K)).place()
+    await asyncio.sleep(0.5)
+    call.end()
+    await asyncio.sleep(1)
+    assert (call.told, inbound.calls, len(tasks)) == ([], [], 0)
+    await tasks.close(1)

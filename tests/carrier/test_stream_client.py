@@ -15,6 +15,7 @@ from websockets.http11 import Request as Upgrade
 from websockets.http11 import Response
 
 from bothway.carrier.stream_client import RETRY_SECONDS
+from bothway.core.execution import cause
 from bothway.core.profile import DOCUMENTED, LIVE, Profile
 from bothway.wire.signature import verify
 
@@ -215,7 +216,7 @@ async def test_what_is_queued_goes_out_before_the_socket_closes(tmp_path: Path) 
         caller, call = w.place(w.stream())
         socket = await w.streams.first()
         await socket.until("media", 3)
-        assert w.carrier.hangup(call.call_id, ACCOUNT)
+        call.hangup(cause(4000, "API Request"))
         await w.over(caller)
         await until(socket.closed.is_set)
         assert (socket.close_code, socket.messages[-1]["event"]) == (1000, "stop")

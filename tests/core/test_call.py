@@ -113,8 +113,8 @@ def test_a_call_starts_once() -> None:
 
 
 def test_a_verb_that_is_not_executed_ends_the_call_and_says_so() -> None:
-    caller = Caller("<Conference>room</Conference>", SPEAK)
-    assert caller.end().detail == "this carrier does not execute <Conference> yet"
+    caller = Caller('<MultiPartyCall role="Agent">room</MultiPartyCall>', SPEAK)
+    assert caller.end().detail == "this carrier does not execute <MultiPartyCall>"
     assert caller.ended_with() == (5010, "Error")
 
 

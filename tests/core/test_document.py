@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bothway.core.document import SCHEDULE, WAIT, DocumentRun, Remark
-from bothway.core.execution import Answer, DocumentKind, End, Fetch, Prompt, StopPrompt, Wait, cause
+from bothway.core.execution import Answer, DocumentKind, EarlyMedia, End, Fetch, Prompt, StopPrompt, Wait, cause
 from bothway.core.profile import Limits
 from bothway.wire.verbs import Speak, Stream
 
@@ -67,3 +67,18 @@ def test_a_stream_that_is_over_is_forgotten_with_its_timer() -> None:
     run.forget_stream(1)
     run.forget_stream(1)
     assert (len(run.streams), run.timers) == (0, {})
+
+
+def test_behind_the_last_verb_of_a_pre_answer_the_call_is_answered() -> None:
+    run = DocumentRun(Limits())
+    one, two, three = Speak("1"), Speak("2"), Speak("3")
+    run.insert([three])
+    run.pre_answer([two])
+    run.answer()
+    assert run.commands == [EarlyMedia()]
+    run.insert([one])  # a verb inside may have others run
+    assert [run.next_verb(), run.next_verb()] == [one, two]
+    assert run.answered_at is None
+    assert run.next_verb() == three
+    assert run.commands == [EarlyMedia(), Answer()]
+    assert run.next_verb() is None

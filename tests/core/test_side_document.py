@@ -115,8 +115,14 @@ def test_a_document_that_cannot_be_read_or_had_is_remarked() -> None:
 def test_what_is_none_of_its_own_is_ignored() -> None:
     hall = Hall("<Speak>Hi</Speak>")
     asked = list(hall.call.asked)
-    for event in (SoundsFetched("https://other.example.com", b"<Response/>"), SoundsMissing("x", "y"),
-                  PromptEnded("99", heard=True), TimerFired("another"), SoundsFetched(URL, b"<Response/>")):  # fmt: skip
+    foreign = [
+        SoundsFetched("https://other.example.com", b"<Response/>"),
+        SoundsFetched(URL, b"<Response/>"),
+        SoundsMissing("x", "y"),
+        PromptEnded("99", heard=True),
+        TimerFired("another"),
+    ]
+    for event in foreign:
         assert not hall.sounds.receive(event, 1.0)
     assert hall.call.asked == asked
 

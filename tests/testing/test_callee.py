@@ -6,13 +6,17 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from tests.carrier.called import SUMMONS, PlacedCall
 
 from bothway.audio.format import MULAW_8K
 from bothway.errors import UsageError
 from bothway.speech.tone_reader import ToneReader
 from bothway.speech.voices import ToneVoice
-from bothway.testing import CallFailedError
+from bothway.testing import CallFailedError, LabCarrier
 from bothway.testing.callee import Callee
 
 pytestmark = pytest.mark.virtual_time
@@ -52,6 +56,21 @@ async def test_the_call_may_come_later() -> None:
     call = PlacedCall(jo.leg()).place()
     await answering
     assert call.told == [("rings", 0.1), ("answers", 1.0)]
+    call.end()
+
+
+async def test_it_may_answer_by_itself() -> None:
+    jo = Callee(MULAW_8K, ToneVoice(rate=8000), answers_after=1.5)
+    call = PlacedCall(jo.leg()).place()
+    await jo.say("Hello")
+    assert call.told == [("rings", 0.1), ("answers", 1.5)]
+    assert words(call) == ["Hello"]
+    call.end()
+    jo = Callee(MULAW_8K, ToneVoice(rate=8000), answers_after=1.5)
+    call = PlacedCall(jo.leg()).place()
+    await jo.answers(after=1)
+    await asyncio.sleep(1)
+    assert call.words == ["rings", "answers"], "once, and when the test says so"
     call.end()
 
 
@@ -122,3 +141,42 @@ async def test_whoever_has_it_is_told_and_closes_its_trace() -> None:
     call.end()
     assert told == ["called c-1", "over"]
     assert not jo.trace.over
+
+
+async def answer(request: Request) -> Response:
+    return Response(
+        "<Response><Dial><Number>15550123</Number></Dial><Speak>goodbye</Speak></Response>",
+        media_type="application/xml",
+    )
+
+
+APP = Starlette(routes=[Route("/answer", answer, methods=["POST"])])
+
+
+@pytest.mark.carrier
+async def test_a_callee_of_the_lab_and_its_caller_hear_each_other(carrier: LabCarrier) -> None:
+    jo = carrier.callee("+15550123", answers_after=2)
+    ann = await carrier.call(APP, "/answer")
+    await ann.say("Is that Jo")
+    await jo.hears("is that jo").within(2)
+    await jo.say("Speaking")
+    await ann.hears("speaking").within(2)
+    await jo.hangs_up()
+    await ann.hears("goodbye").within(3)
+    await ann.is_hung_up()
+    assert jo.summons is not None
+    assert jo.summons.to == "15550123"
+    assert jo.ended is not None
+    assert carrier.calls == [ann, jo]
+
+
+@pytest.mark.carrier
+async def test_each_call_of_the_lab_has_its_own_callee(carrier: LabCarrier) -> None:
+    first, second = carrier.callee("15550123"), carrier.callee("+1 5550123")
+    refusing = asyncio.create_task(first.is_busy())
+    ann = await carrier.call(APP, "/answer")
+    await refusing
+    await ann.hears("goodbye").within(3)
+    assert second.summons is None
+    await ann.is_hung_up()
+    assert first.trace.over

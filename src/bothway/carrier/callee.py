@@ -15,7 +15,7 @@ from functools import cached_property
 from random import Random
 from typing import TypeAlias
 
-from bothway.carrier.destination import bare_number, is_endpoint
+from bothway.carrier.destination import is_endpoint, plain_destination
 from bothway.carrier.script import Beep, Hear, Play, Press, Rules, Say, Script, Wait
 from bothway.errors import UsageError
 from bothway.wire.hangup import HangupCause
@@ -282,7 +282,7 @@ class Callee:
     @cached_property
     def plain(self) -> str:
         """The number without what people write into it."""
-        return _plain(self.number)
+        return plain_destination(self.number)
 
     @cached_property
     def _chances(self) -> tuple[Chance, ...]:
@@ -294,7 +294,7 @@ class Callee:
 
     def is_called(self, destination: str) -> bool:
         """Whether a call to `destination` is one to this callee."""
-        return self._fits.fullmatch(_plain(destination)) is not None
+        return self._fits.fullmatch(plain_destination(destination)) is not None
 
     def react(self, random: Random) -> tuple[Behaviour, float]:
         """What one call meets, and how many seconds it rings before that."""
@@ -335,14 +335,10 @@ class Callees:
 
     def find(self, destination: str) -> Callee | None:
         """The callee whom a call to `destination` reaches."""
-        found = self._exact.get(_plain(destination))
+        found = self._exact.get(plain_destination(destination))
         if found is not None:
             return found
         return next((callee for callee in self._patterns if callee.is_called(destination)), None)
-
-
-def _plain(number: str) -> str:
-    return number.strip() if is_endpoint(number) else bare_number(number)
 
 
 class Luck:

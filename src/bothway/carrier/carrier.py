@@ -15,11 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bothway.carrier.api.access import Gate, account_of
+from bothway.carrier.api.operations import Resources
+from bothway.carrier.api.rest import RestApi
 from bothway.carrier.call_books import closed_callbacks
 from bothway.carrier.call_order import Party
 from bothway.carrier.callback_sender import CallbackSender
 from bothway.carrier.config import Account, Application, Config
-from bothway.carrier.http_api import HttpApi
+from bothway.carrier.directory import Directory
+from bothway.carrier.exchange import Exchange
+from bothway.carrier.keys import Keys
 from bothway.carrier.leg import Leg
 from bothway.carrier.legs.websocket import WebSocketLeg
 from bothway.carrier.lines import Lines
@@ -34,7 +39,6 @@ from bothway.carrier.switchboard import Switchboard
 from bothway.carrier.ticker import Ticker
 from bothway.carrier.webhook_client import Report
 from bothway.carrier.writer import Writer
-from bothway.core.execution import cause
 from bothway.core.profile import DOCUMENTED, Profile
 from bothway.errors import UsageError
 from bothway.runtime.asgi import ASGIApp
@@ -128,15 +132,19 @@ class Carrier:
         self._seed = seed
         self._ids = Ids(seed)
         self._node: Node | None = None
+        self._directory: Directory | None = None
+        self._exchange: Exchange | None = None
         self._live: LiveCalls | None = None
         self._slot = NodeSlot()
         self._store: Store | None = None
         self._delivery: Delivery | None = None
         self._tasks: Tasks | None = None
         self._switchboard: Switchboard | None = None
-        for known in (self.account, *self.config.accounts):
+        self._accounts = tuple({known.auth_id: known for known in (*self.config.accounts, self.account)}.values())
+        for known in self._accounts:
             redact(known.auth_token)
-        self.api: ASGIApp = HttpApi(self)
+        self._rest = RestApi(self.health, self.metrics, self.new_id, requests_per_5s=profile.limits.requests_per_5s)
+        self.api: ASGIApp = self._rest
         self._server = Server(self.api, self._accept, host=host, port=port, ssl=tls) if host is not None else None
 
     @property
@@ -211,8 +219,7 @@ class Carrier:
         try:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
-            self.lines = self._make_lines(self._node)
-            self._switchboard = Switchboard(self._node, self._live, self.lines)
+            await self._open(self._node)
             await self._account_for_the_dead(self._delivery, self._store)
             if self._server is not None:
                 await self._server.start()
@@ -221,11 +228,31 @@ class Carrier:
             raise
         self.health.ready = True
 
-    def _make_lines(self, node: Node) -> Lines:
+    async def _open(self, node: Node) -> None:
+        """Make what takes calls, places calls and answers for them."""
+        keys = Keys.load(self._data)
+        gate = Gate(self._accounts, node.store, keys)
+        self._directory = directory = Directory(self._accounts, self.config, gate, node.store)
+        await directory.fill(_now())
+        self.lines = self._make_lines(node, directory)
+        self._switchboard = Switchboard(node, self._live, self.lines)
+        self._exchange = Exchange(node, self._switchboard, self.lines)
+        resources = Resources(
+            store=node.store,
+            switch=self._exchange,
+            accounts=self._accounts,
+            keys=keys,
+            new_id=self.new_id,
+            deliver=self._deliver,
+            data=self._data,
+        )
+        self._rest.open(resources, node.tasks)
+
+    def _make_lines(self, node: Node, directory: Directory) -> Lines:
         """All that can be called."""
         return Lines(
             callees=self.config.callees,
-            own_number=self.config.application_of,
+            own_number=directory.answering,
             inbound=self.place,
             voice=node.voice,
             tasks=node.tasks,
@@ -266,7 +293,10 @@ class Carrier:
         if self._node is None or self._switchboard is None:
             return
         self.health.draining = True
+        if self._exchange is not None:
+            self._exchange.close()
         await self._switchboard.close(grace)
+        self._rest.close()
         if self._server is not None:
             await self._server.stop(grace=0.5)
         await self._release(self._node)
@@ -314,17 +344,10 @@ class Carrier:
         """
         if self._switchboard is None:
             raise UsageError("this carrier takes no calls: it is not running")
-        owner = self.config.account(application.account) if application.account else account
+        named = application.account
+        owner = next((known for known in self._accounts if known.auth_id == named), None) if named else account
         party = Party(from_, to, sip_headers=tuple((sip_headers or {}).items()))
         return self._switchboard.place(leg, party, application.order(), owner or self.account)
-
-    def hangup(self, call_id: str, account: Account) -> bool:
-        """End a call of this account as REST does; False if it has no live call of that id."""
-        call = self.calls.get(call_id)
-        if call is None or call.over or call.account != account:
-            return False
-        call.hangup(cause(4000, "API Request"))
-        return True
 
     def new_id(self) -> str:
         """A UUID, for the `api_id` of an answer."""
@@ -342,7 +365,7 @@ class Carrier:
 
     def authenticate(self, authorization: str | None) -> Account | None:
         """The account that an `Authorization` header presents, or None."""
-        return HttpApi.account_of(authorization, (self.account, *self.config.accounts))
+        return account_of(authorization, self._accounts)
 
     def _dialled(self, account: Account, leg: WebSocketLeg, dial: Dial) -> None:
         """A WebSocket leg of this account says whom it calls."""
@@ -355,13 +378,25 @@ class Carrier:
             leg.refused(f"the header {strange[0][:60]!r} is none of a call's: its headers are named X-PH-…")
             return
         if dial.answer_url is not None:
-            application = Application("dialled", dial.answer_url, dial.method)
-        else:
-            found = self.config.application_of(dial.to or "")
-            if found is None:
-                leg.refused(f"no application answers {dial.to}: the configuration has no such number")
-                return
-            application = found
+            self._take(leg, dial, Application("dialled", dial.answer_url, dial.method), account)
+        elif self._node is not None:
+            self._node.tasks.spawn(self._find(leg, dial), "number of a leg")
+
+    async def _find(self, leg: WebSocketLeg, dial: Dial) -> None:
+        """A leg calls a number: whoever answers it."""
+        assert self._directory is not None, "legs are taken once it is there"
+        number = dial.to or ""
+        try:
+            found = await self._directory.answering(number)
+        except StoreError as error:
+            leg.refused(str(error))
+            return
+        if found is None:
+            leg.refused(f"no application answers {number}: neither the configuration nor REST has given it one")
+            return
+        self._take(leg, dial, *found)
+
+    def _take(self, leg: WebSocketLeg, dial: Dial, application: Application, account: Account) -> None:
         try:
             self.place(
                 leg,
@@ -377,14 +412,24 @@ class Carrier:
     async def _send(self, item: OutboxItem) -> None:
         """Send a callback of the outbox."""
         assert self._node is not None, "the delivery begins when the node is there, and ends before it"
-        await CallbackSender(self._node, self._account_of, self._report_of).send(item)
+        assert self._directory is not None, "and so is this"
+        await CallbackSender(self._node, self._directory.account, self._report_of).send(item)
 
-    async def _account_of(self, auth_id: str) -> tuple[Account, str] | None:
-        """An account, and the token of its main account."""
-        for known in (self.account, *self.config.accounts):
-            if known.auth_id == auth_id:
-                return known, self._node.main_token(known) if self._node is not None else known.auth_token
-        return None
+    def _deliver(self, account: Account, url: str, method: str, form: Mapping[str, str]) -> None:
+        """Send the result of an asynchronous REST request."""
+        if self._store is not None:
+            api_id = form.get("api_id", "")
+            item = OutboxItem(
+                key=f"{api_id} result",
+                call_uuid=form.get("call_uuid", api_id),
+                kind="result",
+                account=account.auth_id,
+                url=url,
+                params=dict(form),
+                created=_now(),
+                method="GET" if method == "GET" else "POST",
+            )
+            self._store.outbox.put(item)
 
     def _report_of(self, call_id: str) -> Report | None:
         call = self.calls.get(call_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
-__all__ = ["DestinationKind", "bare_number", "destination_kind", "is_endpoint"]
+__all__ = ["DestinationKind", "bare_number", "destination_kind", "is_endpoint", "plain_destination"]
 
 DestinationKind: TypeAlias = Literal["number", "endpoint", "invalid"]
 """A telephone number, a SIP endpoint, or what can be neither."""
@@ -32,3 +32,8 @@ def destination_kind(destination: str) -> DestinationKind:
     if is_endpoint(destination):
         return "endpoint" if _ENDPOINT.fullmatch(destination.strip()) else "invalid"
     return "number" if _NUMBER.fullmatch(bare_number(destination)) else "invalid"
+
+
+def plain_destination(destination: str) -> str:
+    """A destination as it is compared with others: the bare number, or the SIP address as it stands."""
+    return destination.strip() if is_endpoint(destination) else bare_number(destination)

@@ -8,22 +8,20 @@ described in docs/evidence.md.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 
 from bothway.audio.format import AudioFormat
 from bothway.audio.transcode import to_l16
-from bothway.audio.wav import wav_header
+from bothway.carrier.growing_file import GrowingFile, OnFailure, WavFile
 from bothway.carrier.writer import Writer
-from bothway.errors import UsageError
 
-__all__ = ["LOG_NAME", "RECORDING_NAME", "SCHEMA", "Evidence", "OnFailure", "Record", "Recording", "interleaved"]
+__all__ = ["LOG_NAME", "RECORDING_NAME", "SCHEMA", "Evidence", "Record", "Recording", "interleaved"]
 
 SCHEMA = 1
 """The version of the log's records: one is added when the meaning of a key changes, not when a key is added."""
@@ -34,8 +32,6 @@ RECORDING_NAME = "audio.wav"
 _FRAMES_A_WRITE = 50  # one second
 
 Record: TypeAlias = Mapping[str, object]
-OnFailure: TypeAlias = Callable[[str, OSError], None]
-"""Told which file could not be written, and why. It is told once a file."""
 
 
 def interleaved(from_caller: bytes, to_caller: bytes, audio_format: AudioFormat) -> bytes:
@@ -48,92 +44,14 @@ def interleaved(from_caller: bytes, to_caller: bytes, audio_format: AudioFormat)
     return stereo.tobytes()
 
 
-class _File:
-    """A file that grows on the writer's thread. The first failure ends it, and is reported once.
-
-    A job appends, and leaves the file at its end. What a job wrote before it failed is cut off again, so that the file
-    ends where the job before it did.
-    """
-
-    def __init__(self, writer: Writer, path: Path, on_failure: OnFailure) -> None:
-        self._writer = writer
-        self._path = path
-        self._on_failure = on_failure
-        self._file: BinaryIO | None = None
-        self._begun = False  # the three are used on the writer's thread only
-        self._closed = False
-        self._broken = False
-        self.failed = False
-
-    def submit(self, job: Callable[[BinaryIO], None]) -> None:
-        """Run `job` on the open file. After `close` the file is opened once more for it."""
-        if not self.failed and not self._writer.submit(lambda: self._run(job), self._fail):
-            self._fail(OSError("too much is waiting to be written: the disk is too slow"))
-
-    def close(self) -> None:
-        """Close the file behind all that was submitted."""
-        if not self._writer.submit(self._close, self._fail):
-            self._fail(OSError("too much is waiting to be written: the disk is too slow"))
-
-    def _run(self, job: Callable[[BinaryIO], None]) -> None:
-        if self._broken:
-            return
-        try:
-            file = self._opened()
-            end = file.tell()
-            try:
-                job(file)
-            except OSError:
-                with contextlib.suppress(OSError):  # the failure that counts is the job's
-                    file.truncate(end)
-                    if not end:
-                        self._path.unlink()  # an empty file is neither a log nor a recording
-                raise
-        except OSError:
-            self._broken = True
-            self._close()
-            raise
-        if self._closed:
-            self._close()
-
-    def _opened(self) -> BinaryIO:
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("r+b" if self._begun else "wb", buffering=0)
-            self._file.seek(0, 2)
-            self._begun = True
-        return self._file
-
-    def _close(self) -> None:
-        self._closed = True
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
-
-    def _fail(self, error: OSError) -> None:
-        if not self.failed:
-            self.failed = True
-            self._on_failure(self._path.name, error)
-
-
-def _write_all(file: BinaryIO, content: bytes) -> None:
-    """Write everything: an unbuffered file may take less than it is given when the disk fills up."""
-    left = memoryview(content)
-    while left:
-        written = file.write(left)
-        left = left[written:]
-
-
 class Recording:
     """The stereo WAV of one call: sample for sample what crossed the leg. It is a `Tap` of the call's media."""
 
     def __init__(self, writer: Writer, path: Path, audio_format: AudioFormat, on_failure: OnFailure) -> None:
-        self._file = _File(writer, path, on_failure)
+        self._wav = WavFile(writer, path, audio_format.rate, 2, on_failure)
         self._format = audio_format
         self._from_caller: list[bytes] = []
         self._to_caller: list[bytes] = []
-        self._written = 0  # bytes of samples; used on the writer's thread only
-        self._file.submit(self._begin)
 
     def frame(self, from_caller: bytes, to_caller: bytes) -> None:
         """20 ms of each side."""
@@ -145,29 +63,13 @@ class Recording:
     def close(self) -> None:
         """Write what is left, and close the file."""
         self._submit()
-        self._file.close()
+        self._wav.close()
 
     def _submit(self) -> None:
         left, right = b"".join(self._from_caller), b"".join(self._to_caller)
         self._from_caller.clear()
         self._to_caller.clear()
-        self._file.submit(lambda file: self._append(file, left, right))
-
-    def _begin(self, file: BinaryIO) -> None:
-        _write_all(file, wav_header(self._format.rate, 2, 0))
-
-    def _append(self, file: BinaryIO, left: bytes, right: bytes) -> None:
-        stereo = interleaved(left, right, self._format)
-        try:
-            header = wav_header(self._format.rate, 2, self._written + len(stereo))
-        except UsageError:
-            raise OSError(errno.EFBIG, "a WAV file holds no more than 4 GiB") from None
-        _write_all(file, stereo)
-        # The header comes last: at every moment it tells of no more than is there.
-        file.seek(0)
-        _write_all(file, header)
-        file.seek(0, 2)
-        self._written += len(stereo)
+        self._wav.append(partial(interleaved, left, right, self._format))
 
 
 class Evidence:
@@ -192,7 +94,7 @@ class Evidence:
         self._folder = folder
         self._on_record = on_record
         self._on_failure = on_failure
-        self._log = _File(writer, folder / LOG_NAME, on_failure) if folder is not None else None
+        self._log = GrowingFile(writer, folder / LOG_NAME, on_failure) if folder is not None else None
         self._loop = asyncio.get_running_loop()
         self._lines: list[bytes] = []  # made since the last step of the loop
         self.recording: Recording | None = None
@@ -236,4 +138,4 @@ class Evidence:
         if self._lines and self._log is not None:
             content = b"\n".join(self._lines) + b"\n"
             self._lines.clear()
-            self._log.submit(lambda file: _write_all(file, content))
+            self._log.append(content)

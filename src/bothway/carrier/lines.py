@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from bothway.audio.format import AudioFormat
 from bothway.carrier.callee import Behaviour, Callees, Luck, Refuses, Span
 from bothway.carrier.clips import ClipShelf
-from bothway.carrier.config import Application
-from bothway.carrier.destination import bare_number, destination_kind, is_endpoint
+from bothway.carrier.config import Account, Application
+from bothway.carrier.destination import bare_number, destination_kind, is_endpoint, plain_destination
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.legs.called_script import scripted_callee
 from bothway.carrier.legs.loopback import LoopbackCallee, LoopbackCaller
-from bothway.errors import UsageError
+from bothway.errors import PeerError, UsageError
 from bothway.runtime.tasks import Tasks
 from bothway.speech.protocols import TextToSpeech
 from bothway.wire.hangup import HangupCause
@@ -43,6 +42,7 @@ class Inbound(Protocol):
         from_: str,
         to: str,
         application: Application,
+        account: Account,
         sip_headers: Mapping[str, str] | None = None,
     ) -> object:
         """Start it.
@@ -52,8 +52,8 @@ class Inbound(Protocol):
         """
 
 
-OwnNumber: TypeAlias = Callable[[str], Application | None]
-"""The application that answers a number; None if it is none of the carrier's, or has no application."""
+OwnNumber: TypeAlias = Callable[[str], Awaitable[tuple[Application, Account] | None]]
+"""The application that answers a number, and whose it is; None if it is none of the carrier's, or has none."""
 
 MakeLeg: TypeAlias = Callable[[AudioFormat], CalledLeg]
 """Makes a leg for one call to a connected destination."""
@@ -102,14 +102,14 @@ class Lines:
         Raises:
             UsageError: Somebody else is connected there.
         """
-        plain = _plain(destination)
+        plain = plain_destination(destination)
         if plain in self._connected:
             raise UsageError(f"{destination} is connected already")
         self._connected[plain] = make
 
     def disconnect(self, destination: str) -> None:
         """Undo `connect`; nothing happens if nobody was connected."""
-        self._connected.pop(_plain(destination), None)
+        self._connected.pop(plain_destination(destination), None)
 
     def check(self, destination: str) -> None:
         """Whether `destination` may be called; it need not be reached.
@@ -132,42 +132,52 @@ class Lines:
             return self._refusal(
                 fmt, 2030, "calls to this destination region are barred by the carrier's configuration"
             )
-        make = self._connected.get(_plain(destination))
+        make = self._connected.get(plain_destination(destination))
         if make is not None:
             return make(fmt)
         callee = self._callees.find(destination)
         if callee is not None:
-            does, rings_for = callee.react(self._luck.next(_plain(destination)))
+            does, rings_for = callee.react(self._luck.next(plain_destination(destination)))
             return self._callee(fmt, does, rings_for)
-        application = self._own_number(destination)
-        if application is not None:
-            return self._loop(fmt, application, behind)
-        return self._nobody(destination, fmt)
-
-    def _loop(self, fmt: AudioFormat, application: Application, behind: Leg | None) -> CalledLeg:
-        hops = behind.hops + 1 if isinstance(behind, LoopbackCaller | LoopbackCallee) else 1
-        if hops > MOST_HOPS:
-            return self._refusal(
-                fmt, 2060, f"{MOST_HOPS} calls to the carrier's own numbers were made one for the other"
-            )
-        return LoopbackCallee(fmt, partial(self._take, application), hops=hops)
-
-    def _take(self, application: Application, leg: LoopbackCaller, summons: Summons) -> None:
-        self._inbound(
-            leg, from_=summons.from_, to=summons.to, application=application, sip_headers=dict(summons.headers)
-        )
-
-    def _nobody(self, destination: str, fmt: AudioFormat) -> CalledLeg:
         kind = destination_kind(destination)
         if kind == "endpoint":
             return self._refusal(fmt, 2020, f"no endpoint is registered as {destination}")
         if kind == "invalid":
             return self._refusal(fmt, 2000, f"{destination[:80]!r} is neither a telephone number nor a SIP address")
-        return self._refusal(
-            fmt,
-            5020,
-            f"no trunk leads to {destination}, and it is no callee and none of the carrier's numbers with an application",
-        )
+        return self._loop(fmt, behind)
+
+    def _loop(self, fmt: AudioFormat, behind: Leg | None) -> CalledLeg:
+        hops = behind.hops + 1 if isinstance(behind, LoopbackCaller | LoopbackCallee) else 1
+        if hops > MOST_HOPS:
+            return self._refusal(
+                fmt, 2060, f"{MOST_HOPS} calls to the carrier's own numbers were made one for the other"
+            )
+        return LoopbackCallee(fmt, self._take, hops=hops)
+
+    def _take(self, leg: LoopbackCaller, summons: Summons) -> None:
+        self._tasks.spawn(self._find(leg, summons), f"call to {summons.to}")
+
+    async def _find(self, leg: LoopbackCaller, summons: Summons) -> None:
+        """Start the call that comes in, if one of the carrier's own numbers was called."""
+        try:
+            found = await self._own_number(summons.to)
+        except PeerError as error:
+            leg.refuse(HangupCause.of(5010, "Error"), str(error))
+            return
+        if leg.is_gone:
+            return
+        if found is None:
+            text = f"no trunk leads to {summons.to}, and it is no callee and none of the numbers that are answered here"
+            leg.refuse(HangupCause.of(5020, "Plivo"), text)
+            return
+        application, account = found
+        headers = dict(summons.headers)
+        try:
+            self._inbound(
+                leg, from_=summons.from_, to=summons.to, application=application, account=account, sip_headers=headers
+            )
+        except UsageError as error:
+            leg.refuse(HangupCause.of(2010, "Plivo"), str(error))
 
     def _refusal(self, fmt: AudioFormat, code: int, detail: str) -> CalledLeg:
         return self._callee(fmt, Refuses(HangupCause.of(code, "Plivo"), detail, Span(0.0, 0.0)), 0.0)
@@ -177,7 +187,3 @@ class Lines:
 
     def _is_barred(self, destination: str) -> bool:
         return bool(self._barred) and not is_endpoint(destination) and bare_number(destination).startswith(self._barred)
-
-
-def _plain(destination: str) -> str:
-    return destination.strip() if is_endpoint(destination) else bare_number(destination)

@@ -24,12 +24,14 @@ _RING_SECONDS = 0.1
 class Callee(Caller):
     """One call that the carrier places, from the end of whoever is called. It is called once.
 
-    Until it answers it rings. From the answer on it does and expects what a `Caller` does; all times count from there.
+    Until it answers it rings; it does so when its test says so, or by itself. From the answer on it does and expects
+    what a `Caller` does; all times count from there.
 
     Args:
         fmt: The leg's format.
         voice: Says the texts; a `ToneVoice`, if the app is to understand them.
         keep_audio: Whether the audio of both sides is kept for the timeline.
+        answers_after: Seconds of ringing after which it answers by itself; None waits for the test to say so.
         on_call: Told when the carrier calls.
         on_over: Told when the call is over, answered or not; closes `trace`, now or later. By default now.
 
@@ -43,12 +45,14 @@ class Callee(Caller):
         voice: TextToSpeech,
         *,
         keep_audio: bool = True,
+        answers_after: float | None = None,
         on_call: Callable[[Callee], None] | None = None,
         on_over: Callable[[Callee], None] | None = None,
     ) -> None:
         super().__init__(fmt, voice, keep_audio=keep_audio)
         self.phone: PhoneLeg | None = None
         self._is_called = False
+        self._answers_after = answers_after
         self._on_call = on_call
         self._on_over = on_over
 
@@ -148,8 +152,15 @@ class Callee(Caller):
         self._is_called = True
         if self._on_call is not None:
             self._on_call(self)
-        asyncio.get_running_loop().call_later(_RING_SECONDS, phone.rings)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_RING_SECONDS, phone.rings)
+        if self._answers_after is not None:
+            loop.call_later(self._answers_after, self._answer, phone)
         self.trace.happened()
+
+    def _answer(self, phone: PhoneLeg) -> None:
+        if not phone.is_answered and phone.answers(self.telephone):
+            self.trace.happened()
 
     def _ended(self) -> None:
         if self._on_over is not None:

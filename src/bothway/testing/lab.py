@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,6 +15,8 @@ from urllib.parse import urljoin, urlsplit
 from bothway.audio.format import FRAME_MS
 from bothway.carrier.carrier import Carrier
 from bothway.carrier.config import Account, Application
+from bothway.carrier.destination import plain_destination
+from bothway.carrier.legs.phone import PhoneLeg
 from bothway.carrier.legs.scripted import ScriptedLeg
 from bothway.carrier.live_call import LiveCall
 from bothway.core.profile import DOCUMENTED, Profile
@@ -29,6 +32,7 @@ from bothway.speech.voices import ToneVoice
 from bothway.testing.asgi_server import serve
 from bothway.testing.asgi_websocket import AppSockets, connect_app
 from bothway.testing.blocking import Guard, guarded
+from bothway.testing.callee import Callee
 from bothway.testing.caller import Caller
 from bothway.testing.exchanges import RecordedApi, RecordedHttp, RestRequest, Webhook
 from bothway.testing.expectation import CallFailedError, Expectation
@@ -79,7 +83,7 @@ class LabCarrier:
     Attributes:
         account: Whose calls they are.
         seed: As given.
-        calls: Every call that was placed, in order.
+        calls: Every call that was placed, in order, to callees of the test included.
         sockets: The streams that are whole messages, live and over.
     """
 
@@ -108,6 +112,7 @@ class LabCarrier:
         self._ears = ears or ToneEars()
         self._keep_audio = keep_audio
         self._by_id: dict[str, Caller] = {}
+        self._callees: dict[str, deque[Callee]] = {}  # who waits to be called, by destination
         self._origins: dict[str, ASGIApp] = {}
         self._states: dict[str, dict[str, Any]] = {}  # of the lifespans
         self._stack = AsyncExitStack()
@@ -270,6 +275,43 @@ class LabCarrier:
             on_line=False,
         ).within(_ANSWER_SECONDS)
         return caller
+
+    def callee(self, destination: str, *, answers_after: float | None = None, leg: LegFormat = "pcmu") -> Callee:
+        """Somebody for the next call that the carrier places to `destination`; the one behind it needs another one.
+
+        Args:
+            destination: A number, with or without its `+`, or a SIP address.
+            answers_after: Seconds of ringing after which it answers by itself; None waits for the test to say so.
+            leg: The format of the callee's line.
+        """
+        callee = Callee(
+            LEG_FORMATS[leg],
+            self._voice,
+            keep_audio=self._keep_audio,
+            answers_after=answers_after,
+            on_call=self._called,
+            on_over=lambda _: None,  # the trace is closed when the call is accounted for
+        )
+        plain = plain_destination(destination)
+        waiting = self._callees.setdefault(plain, deque())
+        if not waiting:
+            self._carrier.lines.connect(plain, lambda _: self._pick_up(plain))
+        waiting.append(callee)
+        return callee
+
+    def _pick_up(self, destination: str) -> PhoneLeg:
+        waiting = self._callees[destination]
+        callee = waiting.popleft()
+        if not waiting:
+            self._carrier.lines.disconnect(destination)
+        return callee.leg()
+
+    def _called(self, callee: Callee) -> None:
+        assert callee.phone is not None, "a call comes over a leg"
+        live = callee.live = self._carrier.calls[callee.phone.call_id]
+        self.calls.append(callee)
+        self._by_id[live.call_id] = callee
+        self._ends.append(self._tasks.spawn(_accounted(live, callee), f"end of {live.call_id}"))
 
     def stories(self) -> list[str]:
         """The timeline of every call so far."""

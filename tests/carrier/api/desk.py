@@ -396,8 +396,12 @@ async def ask(api: RestApi, method: str, target: str, body: bytes, headers: Mapp
     }
     sent: list[dict[str, Any]] = []
 
+    requests = [{"type": "http.request", "body": body, "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not requests:
+            await asyncio.Event().wait()  # the client stays
+        return requests.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)

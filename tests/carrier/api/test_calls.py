@@ -86,7 +86,7 @@ async def test_every_parameter_reaches_the_switch(api: Desk) -> None:
         ({"caller_name": "x" * 51}, "caller_name is not text of 0 to 50"),
         ({"send_digits": "A"}, "send_digits is not keys"),
         ({"time_limit": 0}, "time_limit is not a whole number from 1 to 86400"),
-        ({"machine_detection": "yes"}, "machine_detection is not one of true, hangup, false"),
+        ({"machine_detection": "yes"}, "machine_detection is not one of false, hangup, true"),
         ({"machine_detection_time": 1_999}, "machine_detection_time is not a whole number from 2000 to 10000"),
         ({"machine_detection_maximum_speech_length": 6_001}, "machine_detection_maximum_speech_length is not a whole"),
         ({"machine_detection_initial_silence": 1}, "machine_detection_initial_silence is not a whole number from 2000"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -147,7 +148,7 @@ async def test_unknown_parameters_are_left_alone_and_their_values_are_not_logged
 async def test_bodies_that_are_too_long_or_never_end(api: Desk) -> None:
     async with served(api) as (session, url):
         target = f"{url}/v1/Account/{MAIN.auth_id}/Call/"
-        async with session.post(target, data=b"x" * 1_100_000) as answer:
+        async with session.post(target, data=io.BytesIO(b"x" * 1_100_000)) as answer:
             assert answer.status == 413
             assert "over the limit" in (await answer.json())["error"]
 

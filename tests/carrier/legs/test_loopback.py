@@ -278,3 +278,16 @@ def test_whatever_the_order_each_end_is_over_once_and_told_nothing_behind_it(ste
             assert incoming.told[-1] == "hangs up"
 
     run(calls())
+
+
+async def test_whoever_takes_the_call_may_refuse_it_later() -> None:
+    taken: list[LoopbackCaller] = []
+    call = PlacedCall(LoopbackCallee(MULAW_8K, lambda leg, _: taken.append(leg))).place()
+    await asyncio.sleep(1)
+    assert not taken[0].is_gone
+    for _ in range(2):
+        taken[0].refuse(HangupCause.of(5020, "Plivo"), "there is no such number")
+    await call.over.wait()
+    assert call.told == [("refuses", 1.0)]
+    assert (call.cause, call.detail) == (HangupCause.of(5020, "Plivo"), "there is no such number")
+    assert taken[0].is_gone

@@ -105,7 +105,8 @@ def an_application(app_id: str = "10000000000000001", **facts: Any) -> Applicati
 
 
 def a_number(number: str = "14155550100", **facts: Any) -> NumberRecord:
-    return NumberRecord(number=number, **({"country": "US", "added_on": ago(days=1)} | facts))
+    given: dict[str, Any] = {"country": "US", "added_on": ago(days=1)}
+    return NumberRecord(number=number, **(given | facts))
 
 
 def an_item(key: str = "call-1 hangup", **facts: Any) -> OutboxItem:

@@ -59,7 +59,7 @@ async def test_the_filters_of_the_list(where: str | Path | None) -> None:
                 lata="722",
                 rate_center="SNFC",
                 cnam_lookup="enabled",
-            )  # fmt: skip
+            )
         )
         store.numbers.save(a_number("4420", account=MAIN, added_on=ago(hours=3), country="GB", voice_enabled=False))
         store.numbers.save(a_number("9999"))
@@ -72,9 +72,14 @@ async def test_the_filters_of_the_list(where: str | Path | None) -> None:
         assert await _found(store, services=frozenset({"voice", "sms"})) == ["1888"]
         assert await _found(store, services=frozenset({"mms"})) == []
         for wanted in (
-            {"number_type": "tollfree"}, {"sub_account": SUB}, {"alias": "help"}, {"application": "7"}, {"lata": "722"},
-            {"rate_center": "snfc"}, {"cnam_lookup": "enabled"},
-        ):  # fmt: skip
+            {"number_type": "tollfree"},
+            {"sub_account": SUB},
+            {"alias": "help"},
+            {"application": "7"},
+            {"lata": "722"},
+            {"rate_center": "snfc"},
+            {"cnam_lookup": "enabled"},
+        ):
             assert await _found(store, **wanted) == ["1888"]
 
 

@@ -111,7 +111,7 @@ def test_the_revisions_are_those_in_the_folder() -> None:
 def test_a_migration_can_be_undone(shared: str | Path) -> None:
     engine = _engine(shared)
     _migrate(shared, "head")
-    from alembic import command  # noqa: PLC0415
+    from alembic import command
 
     with engine.connect().execution_options(bothway_writes=True) as connection, connection.begin():
         config = Config()
@@ -143,10 +143,10 @@ async def test_an_old_database_is_migrated_when_it_is_opened(
     assert told.levelno == logging.WARNING
     assert "from revision 0001 to 0002" in told.getMessage()
     if isinstance(shared, Path):
-        (copy,) = shared.glob("*.bak")
+        (copy,) = shared.glob("*.bak")  # noqa: ASYNC240 - one file
         assert str(copy) in told.getMessage()
         before = sqlite3.connect(copy)
-        assert before.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("0001",)]  # noqa: S608
+        assert before.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("0001",)]
         assert before.execute("SELECT name FROM accounts").fetchall() == [("kept",)]
         before.close()
 
@@ -177,7 +177,7 @@ def test_of_processes_that_open_it_at_once_one_makes_it(shared: str | Path, revi
     if revision != "nothing":
         _migrate(shared, revision)
     program = "import asyncio, sys\nfrom bothway.carrier.store.store import Store\n"
-    program += "async def main():\n    store = await Store.open(sys.argv[1])\n    await store.drained()\n    await store.close()\n"
+    program += "async def main():\n    store = await Store.open(sys.argv[1])\n    await store.close()\n"
     program += "asyncio.run(main())"
     started = [
         subprocess.Popen([sys.executable, "-c", program, str(shared)], stderr=subprocess.PIPE, text=True)
@@ -195,7 +195,7 @@ async def test_a_migration_that_fails_changes_nothing(shared: str | Path) -> Non
     engine = _engine(shared)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE idempotency (name TEXT)"))
-    with pytest.raises(UsageError, match="cannot be opened: .*idempotency"):
+    with pytest.raises(UsageError, match=r"cannot be opened: .*idempotency"):
         async with opened(shared):
             pass
     with engine.connect() as connection:

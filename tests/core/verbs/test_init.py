@@ -1,7 +1,32 @@
 from __future__ import annotations
 
-from bothway.core.verbs import executor_of, hangup, redirect, speak, stream, unsupported, wait
-from bothway.wire.verbs import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait
+from bothway.core.verbs import (
+    dtmf,
+    executor_of,
+    get_digits,
+    get_input,
+    hangup,
+    preanswer,
+    redirect,
+    speak,
+    stream,
+    unsupported,
+    wait,
+)
+from bothway.wire.verbs import (
+    Dtmf,
+    GetDigits,
+    GetInput,
+    Hangup,
+    Message,
+    MultiPartyCall,
+    Play,
+    PreAnswer,
+    Redirect,
+    Speak,
+    Stream,
+    Wait,
+)
 
 
 def test_every_verb_has_its_executor() -> None:
@@ -11,5 +36,9 @@ def test_every_verb_has_its_executor() -> None:
     assert executor_of(Redirect("https://example.com/")) is redirect.execute
     assert executor_of(Stream("wss://example.com/")) is stream.execute
     assert executor_of(Wait()) is wait.execute
-    assert executor_of(Record()) is unsupported.execute
-    assert executor_of(Dial((Number("1"),))) is unsupported.execute
+    assert executor_of(Dtmf("1")) is dtmf.execute
+    assert executor_of(GetDigits()) is get_digits.execute
+    assert executor_of(GetInput()) is get_input.execute
+    assert executor_of(PreAnswer()) is preanswer.execute
+    assert executor_of(Message("a")) is unsupported.execute_message
+    assert executor_of(MultiPartyCall("a")) is unsupported.execute

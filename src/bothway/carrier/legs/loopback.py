@@ -107,6 +107,11 @@ class _End:
         self._over = False
 
     @property
+    def is_over(self) -> bool:
+        """Whether this end has nothing more to do with a call."""
+        return self._over
+
+    @property
     def dropped_frames(self) -> int:
         """Frames from the other end that were lost because the process stood still."""
         return self._incoming.dropped
@@ -262,6 +267,18 @@ class LoopbackCaller(_End):
             self._outgoing.tell(self._far.left)
         else:
             self._outgoing.tell(partial(self._far.refuses, _as_refusal(cause), detail))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the far end has hung up already."""
+        return self._far.is_over
+
+    def refuse(self, cause: HangupCause, detail: str) -> None:
+        """There will be no call: the far end hears why."""
+        if not self._over:
+            self._over = True
+            self._incoming.close()
+            self._outgoing.tell(partial(self._far.refuses, cause, detail))
 
     # What the other end tells, through the wire.
 

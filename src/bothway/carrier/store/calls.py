@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, select
 
 from bothway.carrier.store.database import Database
-from bothway.carrier.store.lists import begins, bounds, page, window
+from bothway.carrier.store.lists import begins, beside, bounds, page, window
 from bothway.carrier.store.outbox import Outbox
 from bothway.carrier.store.records import (
     MAX_PAGE,
@@ -85,7 +85,7 @@ class Calls:
         conditions = [
             calls.c.account == account,
             *_conditions(wanted),
-            *bounds(calls.c.end_time, window(wanted.end_time, now)),
+            *bounds(beside(calls.c.end_time, wanted.from_number, wanted.to_number), window(wanted.end_time, now)),
         ]
         order = (calls.c.end_time.desc(), calls.c.call_uuid)
         return await self._database.read(lambda c: page(c, calls, CallRecord, conditions, order, limit, offset))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Connection, Table, and_, false, func, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 from bothway.carrier.store.records import Comparison, Operator, Page
 from bothway.carrier.store.tables import record
 
-__all__ = ["begins", "bounds", "kept_for", "page", "window"]
+__all__ = ["begins", "beside", "bounds", "kept_for", "page", "window"]
 
 _WEEK = timedelta(days=7)
 _MONTH = timedelta(days=30)
@@ -24,7 +28,47 @@ _LOWER: tuple[Operator, ...] = ("gt", "gte")
 _UPPER: tuple[Operator, ...] = ("lt", "lte")
 _MIRRORED: dict[Operator, Operator] = {"gte": "lte", "lt": "gt"}
 
+_SELECTIVE = 7
+"""Digits that few calls of an account begin with."""
+
 _S = TypeVar("_S", bound=msgspec.Struct)
+
+
+class _Rare(FunctionElement[bool]):
+    """A condition of which SQLite, which keeps no statistics by itself, is told that few rows meet it."""
+
+    inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: OperatorType | None = None) -> Self:
+        """Itself: as a function of truth it would be compared with 1, and SQLite would see a condition no longer."""
+        return self
+
+
+class _Unindexed(FunctionElement[Any]):
+    """A column whose index SQLite is not to use."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.type = column.type
+        super().__init__(column)
+
+
+@compiles(_Rare)
+@compiles(_Unindexed)
+def _as_it_is(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Rare, "sqlite")
+def _rare(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"unlikely({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Unindexed, "sqlite")
+def _unindexed(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 def page(
@@ -66,7 +110,16 @@ def begins(column: ColumnElement[Any], prefix: str | None) -> list[ColumnElement
     if "\0" in prefix or not prefix.isprintable():
         return [false()]
     bare = prefix.removeprefix("+")
-    return [or_(*(and_(column >= start, column < start + _LAST) for start in (bare, "+" + bare)))]
+    found = or_(*(and_(column >= start, column < start + _LAST) for start in (bare, "+" + bare)))
+    return [_Rare(found) if _is_selective(prefix) else found]
+
+
+def beside(column: ColumnElement[Any], *prefixes: str | None) -> ColumnElement[Any]:
+    """The column of times for `bounds`, in a list of what `begins` with these.
+
+    The index of a nearly whole number finds a few calls; that of the times would go through all of the week's.
+    """
+    return _Unindexed(column) if any(map(_is_selective, prefixes)) else column
 
 
 def window(comparisons: Sequence[Comparison[datetime]], now: datetime) -> tuple[Comparison[datetime], ...]:
@@ -101,6 +154,10 @@ def kept_for(comparisons: Sequence[Comparison[int]], now: datetime) -> tuple[Com
         for operator, least in wanted[comparison.operator]:
             found.append(Comparison(_MIRRORED[operator], _moved(now, -_days(least))))
     return tuple(found)
+
+
+def _is_selective(prefix: str | None) -> bool:
+    return prefix is not None and len(prefix) >= _SELECTIVE
 
 
 def _compared(column: ColumnElement[Any], operator: Operator, value: object) -> ColumnElement[bool]:

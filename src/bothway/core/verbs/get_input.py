@@ -149,10 +149,11 @@ class _Collecting:
     # Speech.
 
     def _on_speech(self, event: SpeechHeard, now: float) -> None:
+        settles = event.final and self._saying  # words that were told before
         self._take(event)
         if event.final and event.utterance_over and self._verb.speech_end_timeout is None:
             self._speech_done(event, now)
-        else:
+        elif event.text and not settles:
             self._call.set_timer(_END, now + (self._verb.speech_end_timeout or _AUTO_SPEECH_SECONDS))
 
     def _take(self, event: SpeechHeard) -> None:
