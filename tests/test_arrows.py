@@ -60,8 +60,12 @@ TESTED_ELSEWHERE = {
 }
 """Modules without a twin test, and why."""
 
-TESTED_TOGETHER = {"bothway.core.verbs": "tests/core/test_call.py"}
-"""Packages whose modules have one test between them: a verb is nothing without the call that it runs in."""
+TESTED_TOGETHER = {
+    "bothway.carrier.store.migrations": "tests/carrier/store/test_schema.py",
+    "bothway.core.verbs": "tests/core/test_call.py",
+}
+"""Packages whose modules have one test between them: a verb is nothing without the call that it runs in, nor a
+migration without those before it."""
 
 FORBIDDEN_WORDS = {"manager", "handler", "helper", "util", "base", "context", "processor"}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothway.audio.level import peak, rms_dbfs
-from bothway.audio.tones import DTMF_FREQUENCIES, beep, dtmf, tone
+from bothway.audio.tones import DTMF_FREQUENCIES, beep, dtmf, ringback, tone
 from bothway.errors import UsageError
 
 DIGITS = "0123456789*#ABCD"
@@ -90,6 +90,13 @@ def test_digits_gaps_and_pauses_follow_each_other() -> None:
     assert peak(sound[2 * 8 * 1660 :]) == 0
     assert dtmf("1wW2", tone_ms=60, gap_ms=40) == b"".join(dtmf(part, tone_ms=60, gap_ms=40) for part in "1wW2")
     assert dtmf("") == b""
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_it_rings_for_two_seconds_in_six(rate: int) -> None:
+    sound, pause = ringback(rate)[: 4 * rate], ringback(rate)[4 * rate :]
+    assert sound == tone((440, 480), 2000, rate, -22.2)
+    assert pause == bytes(8 * rate)
 
 
 def test_a_beep_is_a_short_tone() -> None:

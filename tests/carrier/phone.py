@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from tests.carrier.world import Caller, World, until
 
@@ -28,7 +29,7 @@ class Phone(Caller):
     def ring(self, summons: Summons) -> None:
         self.summons = summons
 
-    def send_frames(self, frames: list[bytes]) -> None:  # type: ignore[override]
+    def send_frames(self, frames: Sequence[bytes]) -> None:
         if self.has_answered:
             super().send_frames(frames)
         elif self.plays_early:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bothway.carrier.config import Account, Application, Config, load_config
-from bothway.core.call import CallPlan
+from bothway.core.course import CallPlan
 from bothway.errors import UsageError
 
 GOOD = """
@@ -96,7 +96,8 @@ BAD = [
     ("limits: {calls: 0}", "limits: calls is a number above zero"),
     ("limits: {calls: many}", "Expected `int`, got `str` - at `$.limits.calls`"),
     ("limits: {playout_seconds: -1}", "limits: playout_seconds is a number above zero"),
-    ("limits: {streams_per_call: 2}", "limits: streams_per_call is 1, and nothing else yet"),
+    ("limits: {streams_per_call: 17}", "limits: streams_per_call is a number from 1 to 16"),
+    ("limits: {streams_per_call: 0}", "limits: streams_per_call is a number from 1 to 16"),
     ("limits: {degraded_percent: [0]}", "limits: degraded_percent holds numbers from 1 to 100"),
     ("!!python/object:os.system {}", "is not YAML"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,9 @@ import pytest
 from plivo.utils import validate_v3_signature
 from tests.carrier.world import ACCOUNT, Caller, Request, World, page, until, world
 
-from bothway.audio.format import MULAW_8K
+from bothway.audio.format import L16_8K, MULAW_8K
+from bothway.audio.tones import dtmf
+from bothway.audio.transcode import convert
 from bothway.carrier.callee import (
     Behaviour,
     Callee,
@@ -28,7 +30,7 @@ from bothway.carrier.callee import (
     unallocated,
     voicemail,
 )
-from bothway.carrier.config import Config
+from bothway.carrier.config import Application, Config, Number
 from bothway.carrier.live_call import LiveCall
 from bothway.speech.tone_reader import ToneReader
 from bothway.speech.voices import ToneVoice
@@ -119,7 +121,7 @@ class Town:
 
 
 @asynccontextmanager
-async def town(tmp_path: Path, people: dict[str, Behaviour]) -> AsyncIterator[Town]:
+async def town(tmp_path: Path, people: Mapping[str, Behaviour]) -> AsyncIterator[Town]:
     config = Config(callees=Callees([Callee(number, does) for number, does in people.items()]))
     async with world(tmp_path, config=config, voice=ToneVoice(rate=8000)) as w:
         yield Town(w)
@@ -209,7 +211,7 @@ async def test_keys_of_the_called_party_are_matched_too(tmp_path: Path) -> None:
         (fails(), 5000, "failed", "NETWORK_OUT_OF_ORDER", "true"),
         (rings_on(), 6010, "timeout", "NO_ANSWER", "true"),
     ],
-    ids=str,
+    ids=["busy", "rejects", "no answer", "unallocated", "fails", "rings on"],
 )
 @pytest.mark.parametrize("redirect", ["true", "false", "none"])
 async def test_nobody_answers(
@@ -232,7 +234,7 @@ async def test_nobody_answers(
 
 
 async def test_nobody_answers_and_nothing_is_behind_it(tmp_path: Path) -> None:
-    """The caller was never answered; but a document that has run to its end answers the call (plivo-protocol.md, 7.1)."""
+    """The caller was never answered; but a document that has run to its end answers it (plivo-protocol.md, 7.1)."""
     async with town(tmp_path, {"2000": busy()}) as t:
         caller = await t.call(t.dial("2000"))
         t.w.check_accounted(caller, 4010)
@@ -320,7 +322,12 @@ async def test_keys_are_pressed_towards_who_answers(tmp_path: Path) -> None:
 
 
 async def test_who_answers_first_wins_and_the_others_lose_the_race(tmp_path: Path) -> None:
-    people = {"2000": human("slow", ring=4), "3000": human("fast", ring=2), "4000": rings_on(), "5000": busy()}
+    people: Mapping[str, Behaviour] = {
+        "2000": human("slow", ring=4),
+        "3000": human("fast", ring=2),
+        "4000": rings_on(),
+        "5000": busy(),
+    }
     async with town(tmp_path, people) as t:
         caller = await t.call(t.dial("2000", "3000", "4000", "5000"), hang_up_after=5)
         assert words(caller.heard) == ["fast"]
@@ -352,7 +359,7 @@ CONFIRM = "<Response><Speak>Press one to take the call</Speak></Response>"
 
 
 @asynccontextmanager
-async def asking(tmp_path: Path, people: dict[str, Behaviour]) -> AsyncIterator[Town]:
+async def asking(tmp_path: Path, people: Mapping[str, Behaviour]) -> AsyncIterator[Town]:
     async with town(tmp_path, people) as t:
         t.w.site.pages["/confirm"] = page(CONFIRM)
         yield t
@@ -428,8 +435,6 @@ async def test_music_is_heard_while_it_rings_and_is_over_when_it_does_not(tmp_pa
 
 
 async def test_a_number_of_the_carriers_own_is_two_calls_and_both_hear_each_other(tmp_path: Path) -> None:
-    from bothway.carrier.config import Application, Number
-
     async with world(tmp_path, voice=ToneVoice(rate=8000)) as probe:
         site = probe.site
         site.pages["/desk"] = page("<Response><Speak>Front desk</Speak><Wait length='1'/></Response>")
@@ -442,3 +447,33 @@ async def test_a_number_of_the_carriers_own_is_two_calls_and_both_hear_each_othe
             assert words(caller.heard) == ["Front", "desk"]
             assert t.outcome("DialStatus") == ("completed",)
             assert t.ends() == {"15550199": (4000, "Callee")}
+
+
+@pytest.mark.parametrize("star", [True, False])
+async def test_a_callers_keys_may_be_tones(tmp_path: Path, *, star: bool) -> None:
+    """They count, and are not pressed a second time towards the called party, who has heard them."""
+    keys = convert(dtmf("12*" if star else "12"), L16_8K, MULAW_8K)
+    frames = [keys[at : at + 160] for at in range(0, len(keys), 160)]
+
+    class Toned(Caller):
+        """A caller whose telephone sends tones."""
+
+        def _answer(self, count: int) -> None:
+            for _ in range(count):
+                self.says = frames.pop(0) if talking and frames else MULAW_8K.silent_frame
+                super()._answer(1)
+
+    talking = False
+    async with town(tmp_path, {"2000": human(ring=1)}) as t:
+        document = t.dial("2000", digitsMatch="12", hangupOnStar="true" if star else "false")
+        caller, _ = t.w.place(document, caller=Toned())
+        await t.until_joined()
+        talking = True
+        await asyncio.sleep(2)
+        if not star:
+            caller.hang_up()
+        await t.over(caller)
+        assert [p["DialDigitsMatch"] for p in t.reports if p["DialAction"] == "digits"] == ["12"]
+        assert t.ends() == {"2000": (4000, "Caller")}
+        log = t.log(t.reports[0]["DialBLegUUID"])
+        assert not [record for record in log if record["event"] == "send_dtmf"]

@@ -311,6 +311,21 @@ async def test_keys_that_are_not_to_be_logged_are_in_no_log(
         assert "8046159" not in str(w.log(caller)) + caplog.text
 
 
+async def test_an_action_that_fails_shows_no_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with offline(tmp_path) as w:
+        w.site.pages["/action"] = page(b"no", "500 No")
+        caller = Talker()
+        w.place(doc(get_digits(w.site, log="false", method="GET", numDigits="7")), caller=caller)
+        await until(lambda: caller.heard)
+        for digit in "8046159":
+            caller.press(digit)
+        await w.over(caller)
+        w.check_accounted(caller, 7012)
+        assert "8046159" not in str(w.log(caller)) + caplog.text
+        assert "8046159" not in str(w.site.asked("/hangup")[0].params)
+
+
 @pytest.mark.parametrize("profile", [DOCUMENTED, LIVE], ids=lambda profile: profile.name)
 async def test_a_transfer_or_a_hang_up_ends_the_listening(tmp_path: Path, profile: Any) -> None:
     async with offline(tmp_path, profile=profile) as w:

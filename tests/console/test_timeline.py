@@ -190,6 +190,8 @@ def test_a_conversation_in_lines(tmp_path: Path) -> None:
         ("callback", {"error": "dropped"}, "callback failed: dropped", True),
         ("callback", {"kind": "hangup", "what": "", "status": 500},
          "hangup callback delivered, answered with 500", True),
+        ("early_media", {}, "lets the caller hear before it answers", False),
+        ("speech", {"text": "a table", "confidence": 0.9}, "says, as it was understood: a table", False),
         ("dreamt", {"of": [1, "sheep"]}, "dreamt: of=[1, 'sheep']", False),
         ("call", {}, "calls nobody from no number", False),
         ("ended", {"code": 5010, "name": "Internal Error", "source": "Error", "detail": "a fault", "ran_to_end": False},

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothway.core.call import Call, CallPlan, State
+from bothway.core.call import Call
+from bothway.core.course import CallPlan, State
 from bothway.core.document import DocumentRead, Remark, VerbStarted
 from bothway.core.execution import (
     Answer,
@@ -435,6 +436,21 @@ def test_no_more_streams_than_the_limit_are_opened() -> None:
     assert caller.call.state is State.STREAMING
     caller.call.receive_stream_end(2, 102.0)
     assert caller.kinds() == ["Prompt"]
+
+
+def test_one_stream_of_a_call_alone_may_play_audio() -> None:
+    both = '<Stream bidirectional="true">wss://example.com/agent</Stream>'
+    again = '<Stream bidirectional="true">wss://example.com/other</Stream>'
+    caller = Caller(BESIDE, both, again, SPEAK, profile=replace(DOCUMENTED, limits=Limits(streams_per_call=3)))
+    _, first, second, refused, _ = caller.new()
+    assert isinstance(first, OpenStream)
+    assert isinstance(second, OpenStream)
+    assert isinstance(refused, RefuseStream)
+    assert "one alone can play audio" in refused.reason
+    with pytest.raises(UsageError, match="one alone can play audio"):
+        caller.call.open_stream(Stream("wss://example.com/third", bidirectional=True), 102.0)
+    caller.call.receive_stream_end(2, 103.0)
+    caller.call.open_stream(Stream("wss://example.com/third", bidirectional=True), 104.0)
 
 
 def test_a_lingering_call_waits_for_its_last_stream() -> None:

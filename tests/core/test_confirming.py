@@ -5,10 +5,11 @@ from functools import partial
 
 import pytest
 
-from bothway.core.call import Call, CallPlan, State
+from bothway.core.call import Call
 from bothway.core.confirming import confirm
+from bothway.core.course import CallPlan, State
 from bothway.core.dialling import ConfirmEnded, ConfirmLeg
-from bothway.core.execution import Command, Fetch, Prompt, StopPrompt
+from bothway.core.execution import Command, Execution, Fetch, Prompt, StopPrompt, Wait
 from bothway.core.listening import Listen, StopListening
 from bothway.core.profile import DOCUMENTED
 from bothway.core.side_document import FetchSounds, SoundsFetched, SoundsMissing
@@ -149,22 +150,24 @@ def test_the_same_key_of_a_transferred_call_is_its_documents() -> None:
 
 
 def test_only_a_call_without_a_document_can_be_asked() -> None:
-    call = Call(CallPlan(None, outbound=True), DOCUMENTED)
+    call = Call(CallPlan("https://app.example.com/answer"), DOCUMENTED)
     call.start(0.0)
     with pytest.raises(UsageError, match="without a document"):
         call.host(confirm(ConfirmLeg(1, URL, "1", 5.0)), 1.0)
 
 
-def test_early_media_is_taken_while_it_rings_and_not_later() -> None:
+def test_early_media_is_taken_while_it_rings() -> None:
+    def let_hear(execution: Execution, now: float) -> Wait:
+        execution.early_media()
+        return Wait.NOTHING
+
     def kinds(commands: Sequence[Command]) -> list[str]:
         return [type(command).__name__ for command in commands]
 
     call = Call(CallPlan(None, outbound=True), DOCUMENTED)
     call.start(0.0)
-    call.early_media(1.0)
-    call.early_media(1.0)
-    assert kinds(call.to_send()) == ["EarlyMedia"]
+    call.host(let_hear, 1.0)
+    call.host(let_hear, 1.0)
+    assert (kinds(call.to_send()), call.state) == (["EarlyMedia"], State.RINGING)
     call.receive_answer(2.0)
-    assert kinds(call.to_send()) == ["Answer"]
-    call.early_media(3.0)
-    assert kinds(call.to_send()) == []
+    assert (kinds(call.to_send()), call.state) == (["Answer"], State.PARKED)

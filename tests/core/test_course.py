@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothway.core.call import Call, CallPlan, State
-from bothway.core.course import TIME_LIMIT
+from bothway.core.call import Call
+from bothway.core.course import TIME_LIMIT, CallPlan, State
 from bothway.core.execution import Answer, CloseStream, Command, DigitPressed, DocumentKind, End, Fetch, Prompt, cause
 from bothway.core.listening import Listen, SilenceHeard, SpeechHeard, SpeechOver, StopListening
 from bothway.core.profile import DOCUMENTED, LIVE, Limits, Profile

@@ -69,16 +69,22 @@ def test_a_stream_that_is_over_is_forgotten_with_its_timer() -> None:
     assert (len(run.streams), run.timers) == (0, {})
 
 
-def test_behind_the_last_verb_of_a_pre_answer_the_call_is_answered() -> None:
+def test_inside_a_pre_answer_nothing_picks_up() -> None:
     run = DocumentRun(Limits())
-    one, two, three = Speak("1"), Speak("2"), Speak("3")
-    run.insert([three])
-    run.pre_answer([two])
+    run.verbs = [Speak("3")]
+    run.pre_answer([Speak("1"), Speak("2")])
     run.answer()
-    assert run.commands == [EarlyMedia()]
-    run.insert([one])  # a verb inside may have others run
-    assert [run.next_verb(), run.next_verb()] == [one, two]
-    assert run.answered_at is None
-    assert run.next_verb() == three
-    assert run.commands == [EarlyMedia(), Answer()]
-    assert run.next_verb() is None
+    run.answer()
+    assert (run.commands, run.answered_at, run.after_early) == ([EarlyMedia()], None, 1)
+    assert run.verbs == [Speak("3"), Speak("2"), Speak("1")]
+    run.fetch(DocumentKind.REDIRECT, "https://a.example", "POST")
+    run.answer()
+    assert run.commands[-1] == Answer()
+
+
+def test_after_the_answer_a_pre_answer_changes_nothing() -> None:
+    run = DocumentRun(Limits())
+    run.answer()
+    run.pre_answer([Speak("1")])
+    run.early_media()
+    assert (run.commands, run.after_early, run.verbs) == ([Answer()], None, [Speak("1")])

@@ -7,11 +7,12 @@ from bothway.core.execution import DocumentKind, Execution, Wait, cause
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 from bothway.wire.hangup import HANGUP_CAUSES
+from bothway.wire.verbs import Stream
 
 
 def test_a_call_is_what_executors_ask() -> None:
     execution: Execution = DocumentRun(Limits())
-    assert (execution.too_many_streams, execution.answered_at) == (None, None)
+    assert (execution.too_many_streams(Stream("wss://example.com")), execution.answered_at) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,11 @@ from typing import Any
 import plivo
 import pytest
 import requests
+from tests.testing.live_api import live_api
 
 from bothway.carrier.config import Account
-from bothway.carrier.http_api import HttpApi
 from bothway.errors import UsageError
 from bothway.runtime.asgi import ASGIApp, Receive, Scope, Send
-from bothway.runtime.health import Health
-from bothway.runtime.metrics import Metrics
 from bothway.testing import virtual_loop
 from bothway.testing.blocking import BlockedLoopError, BlockingCallError, Guard, guarded
 from bothway.testing.standstill import StandstillError
@@ -57,26 +55,6 @@ def line_of(text: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if line.rstrip().endswith(f"# {text}"))
 
 
-class Carrier:
-    """What the carrier's REST API answers for: one account with one live call."""
-
-    def __init__(self) -> None:
-        self.health = Health()
-        self.metrics = Metrics()
-        self.live = {CALL_ID}
-
-    def authenticate(self, authorization: str | None) -> Account | None:
-        return HttpApi.account_of(authorization, [ACCOUNT])
-
-    def hangup(self, call_id: str, account: Account) -> bool:
-        found = call_id in self.live
-        self.live.discard(call_id)
-        return found
-
-    def new_id(self) -> str:
-        return "0a3b5f9e-0000-4000-8000-000000000000"
-
-
 async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
     """Answers after a while."""
     await asyncio.sleep(0.5)
@@ -89,17 +67,17 @@ async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("run", [asyncio.run, virtual_loop.run])
 def test_the_official_sdk_works_in_a_coroutine_and_in_a_thread(run: Callable[[Any], None]) -> None:
-    carrier = Carrier()
+    live = {CALL_ID}
     client = plivo.RestClient(ACCOUNT.auth_id, ACCOUNT.auth_token)
 
     async def handler() -> None:
-        api = HttpApi(carrier)
+        api = live_api(ACCOUNT, live)
         with guard_here(lambda url: api if url.startswith("https://api.plivo.com/") else None) as guard:
             client.calls.hangup(CALL_ID)
-            assert carrier.live == set()
-            carrier.live.add(CALL_ID)
+            assert live == set()
+            live.add(CALL_ID)
             await asyncio.to_thread(client.calls.hangup, CALL_ID)
-            assert carrier.live == set()
+            assert live == set()
             with pytest.raises(plivo.exceptions.ResourceNotFoundError, match="call not found"):
                 client.calls.delete(CALL_ID)
             assert guard.first_error is None

@@ -315,3 +315,27 @@ async def test_on_real_sockets_there_is_no_network_to_cut(carrier: LabCarrier) -
     with pytest.raises(CallFailedError):
         await caller.hears("nothing").within(0.5)
     assert time.monotonic() - began >= 0.5
+
+
+async def test_what_a_caller_says_and_presses_is_input(carrier: LabCarrier) -> None:
+    app = FastAPI()
+
+    @app.post("/answer")
+    async def answer(request: Request) -> Response:
+        return Response(
+            f"<Response><GetInput action='{request.url_for('got')}'><Speak>well</Speak></GetInput></Response>"
+        )
+
+    @app.post("/got")
+    async def got(request: Request) -> Response:
+        form = await request.form()
+        return Response(f"<Response><Speak>{form['Speech']}{form['Digits']} it is</Speak></Response>")
+
+    caller = await carrier.call(app)
+    await caller.hears("well")
+    await caller.say("number nine")
+    await caller.hears("number nine it is")
+    caller = await carrier.call(app)
+    await caller.hears("well")
+    await caller.press("9#")
+    await caller.hears("9 it is")

@@ -23,12 +23,10 @@ import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
+from tests.testing.live_api import live_api
 
 from bothway.carrier.config import Account
-from bothway.carrier.http_api import HttpApi
 from bothway.runtime.asgi import ASGIApp, Message, Receive, Scope, Send
-from bothway.runtime.health import Health
-from bothway.runtime.metrics import Metrics
 from bothway.runtime.server import read_body
 from bothway.testing.requests_adapter import RequestsAdapter, patched
 from bothway.testing.virtual_loop import VirtualLoop
@@ -55,26 +53,6 @@ def serving(apps: dict[str, ASGIApp], *, patience: float = 5.0) -> Generator[Non
     adapter = RequestsAdapter(asyncio.get_running_loop(), find=find, patience=patience, refuse=refuse)
     with adapter.diverting():
         yield
-
-
-class Owner:
-    """What the carrier's REST API answers for: one account with one live call."""
-
-    def __init__(self) -> None:
-        self.health = Health()
-        self.metrics = Metrics()
-        self.live = {CALL_ID}
-
-    def authenticate(self, authorization: str | None) -> Account | None:
-        return HttpApi.account_of(authorization, [ACCOUNT])
-
-    def hangup(self, call_id: str, account: Account) -> bool:
-        found = call_id in self.live
-        self.live.discard(call_id)
-        return found
-
-    def new_id(self) -> str:
-        return "0a3b5f9e-0000-4000-8000-000000000000"
 
 
 class Answers:
@@ -120,29 +98,29 @@ def rest_client(**options: Any) -> Any:
 
 
 async def test_the_sdk_hangs_up_through_the_carriers_own_api_inside_of_a_coroutine() -> None:
-    owner = Owner()
-    with serving({"https://api.plivo.com": HttpApi(owner)}):
+    live = {CALL_ID}
+    with serving({"https://api.plivo.com": live_api(ACCOUNT, live)}):
         rest_client().calls.hangup(CALL_ID)
-        assert owner.live == set()
+        assert live == set()
         with pytest.raises(plivo.exceptions.ResourceNotFoundError, match="call not found, or it has ended"):
             rest_client().calls.delete(CALL_ID)
         with pytest.raises(plivo.exceptions.AuthenticationError, match="authentication failed"):
             plivo.RestClient(ACCOUNT.auth_id, "another-token").calls.delete(CALL_ID)
-        with pytest.raises(plivo.exceptions.InvalidRequestError, match="method not allowed"):
-            rest_client().calls.get(CALL_ID)
+        with pytest.raises(plivo.exceptions.ValidationError, match="Message is not offered here"):
+            rest_client().messages.create("1", "2", "text")
 
 
 async def test_the_sdk_hangs_up_from_a_thread() -> None:
-    owner = Owner()
-    with serving({"https://api.plivo.com": HttpApi(owner)}):
+    live = {CALL_ID}
+    with serving({"https://api.plivo.com": live_api(ACCOUNT, live)}):
         await asyncio.to_thread(rest_client().calls.hangup, CALL_ID)
-        assert owner.live == set()
+        assert live == set()
         with pytest.raises(plivo.exceptions.ResourceNotFoundError, match="call not found"):
             await asyncio.to_thread(rest_client().calls.hangup, CALL_ID)
 
 
 async def test_the_sdk_hangs_up_from_a_plain_callback_which_is_no_task() -> None:
-    owner = Owner()
+    live = {CALL_ID}
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
@@ -151,10 +129,10 @@ async def test_the_sdk_hangs_up_from_a_plain_callback_which_is_no_task() -> None
         done.set_result(rest_client().calls.hangup(CALL_ID))
         assert asyncio.current_task() is None
 
-    with serving({"https://api.plivo.com": HttpApi(owner)}):
+    with serving({"https://api.plivo.com": live_api(ACCOUNT, live)}):
         loop.call_later(0.001, hang_up)
         await done
-    assert owner.live == set()
+    assert live == set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

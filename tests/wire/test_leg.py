@@ -13,6 +13,7 @@ from bothway.wire import leg
 from bothway.wire.leg import (
     Answered,
     Dial,
+    Early,
     Ended,
     FromCaller,
     FromCarrier,
@@ -57,6 +58,7 @@ FROM_CALLER = st.one_of(
 )
 FROM_CARRIER = st.one_of(
     st.builds(Ringing, call_id=TEXT),
+    st.builds(Early, call_id=TEXT),
     st.builds(Answered, call_id=TEXT),
     st.builds(LegDigits, digits=TEXT),
     st.builds(Log, record=st.dictionaries(TEXT, JSON, max_size=4)),
@@ -100,6 +102,7 @@ def test_the_messages_as_they_stand_on_the_wire() -> None:
     assert encode(Press(digit="#")) == b'{"type":"dtmf","digit":"#"}'
     assert encode(HangUp()) == b'{"type":"hangup"}'
     assert encode(Ringing(call_id="c")) == b'{"type":"ringing","call_id":"c"}'
+    assert encode(Early(call_id="c")) == b'{"type":"early","call_id":"c"}'
     assert encode(Answered(call_id="c")) == b'{"type":"answered","call_id":"c"}'
     assert encode(LegDigits(digits="12#")) == b'{"type":"dtmf","digits":"12#"}'
     assert encode(Log(record={"ms": 20})) == b'{"type":"log","record":{"ms":20}}'

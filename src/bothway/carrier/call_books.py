@@ -13,16 +13,41 @@ from typing import cast
 
 import msgspec
 
-from bothway.carrier.call_order import CallOrder
+from bothway.carrier.call_order import CallOrder, Party
 from bothway.carrier.config import Account
 from bothway.carrier.node import Node
-from bothway.carrier.rates import bill
+from bothway.carrier.rates import Rates, bill
 from bothway.carrier.store.records import CallRecord, CallState, Method, OutboxItem, StreamRecord, StreamState
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Stream
 from bothway.wire.webhooks import CallFacts, hangup_params, unanswered_status
 
-__all__ = ["CallBooks", "closed_callbacks", "closed_record"]
+__all__ = ["CallBooks", "call_facts", "closed_callbacks", "closed_record"]
+
+
+def call_facts(party: Party, account: Account, rates: Rates, *, call_id: str, at: datetime) -> CallFacts:
+    """What every webhook of a call will say of it.
+
+    Args:
+        party: Who calls whom.
+        account: Whose call it is.
+        rates: What it costs.
+        call_id: Its UUID.
+        at: When it came in, or was placed.
+    """
+    return CallFacts(
+        call_uuid=call_id,
+        from_=party.from_.lstrip("+"),
+        to=party.to.lstrip("+"),
+        direction=party.direction,
+        auth_id=account.auth_id,
+        session_start=at,
+        bill_rate=rates.inbound if party.direction == "inbound" else rates.outbound,
+        caller_name=party.caller_name,
+        request_uuid=party.request_uuid,
+        parent_call_uuid=party.parent_call_uuid,
+        sip_headers=party.sip_headers,
+    )
 
 
 def closed_record(record: CallRecord, cause: HangupCause, at: datetime) -> CallRecord:

@@ -18,12 +18,27 @@ from bothway.carrier.config import Account
 from bothway.carrier.live_call import LiveCall
 from bothway.core.execution import cause
 from bothway.errors import UsageError
+from bothway.wire.digits import read_digits
 from bothway.wire.verbs import Play, Speak, Stream
 
 __all__ = ["MOST_TRANSFERS", "LiveCallControl"]
 
 MOST_TRANSFERS = 70
 """Transfers of one call; one more would be a loop (plivo-protocol.md, 5.5)."""
+
+
+def _press(call: LiveCall, text: str) -> None:
+    """Press keys towards a call's party, with the pauses that the text has."""
+    plan = read_digits(text)
+    loop = asyncio.get_running_loop()
+    call.report.record("send_dtmf", digits=plan.keys)
+
+    def press(key: str) -> None:
+        if not call.over:
+            call.leg.send_digits(key)
+
+    for at_ms, key in plan.presses:
+        loop.call_later(at_ms / 1000, press, key)
 
 
 class LiveCallControl:
@@ -90,7 +105,7 @@ class LiveCallControl:
     def send_digits(self, digits: str, leg: Leg) -> None:
         """Press keys towards a leg; see `CallControl`."""
         for found in self._legs(leg):
-            found.press(digits)
+            _press(found, digits)
 
     async def start_stream(self, request: StreamRequest) -> str:
         """Open a stream; see `CallControl`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from bothway.core.call import CallPlan
+from bothway.core.course import CallPlan
 from bothway.core.machine import MachineSettings
 from bothway.wire.hangup import HangupCause
 
@@ -91,8 +91,8 @@ class CallWatcher(Protocol):
     def leg_transferred(self) -> None:
         """REST has given it a document of its own. Nothing follows."""
 
-    def leg_digit(self, digit: str) -> None:
-        """It pressed a key."""
+    def leg_digit(self, digit: str, *, in_band: bool) -> None:
+        """It pressed a key; `in_band` if its tones were heard."""
 
     def leg_ended(self, end_cause: HangupCause, detail: str) -> None:
         """It is gone, or could not be reached. Nothing follows."""

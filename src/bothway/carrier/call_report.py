@@ -90,6 +90,7 @@ class CallReport:
         self._node = node
         self._facts = facts
         self._order = order
+        self._zone = account.zone
         self._born = born
         self._epoch = epoch
         self._counted = _Counted()
@@ -132,22 +133,14 @@ class CallReport:
         if self._order.ring_url is not None:
             self.webhooks.call_back("ring", self._order.ring_url, self._order.ring_method, ring_params(self._facts))
 
-    def digit(self, digit: str) -> None:
-        """The caller pressed a key."""
-        self.record("dtmf", digit="redacted" if self.hides_input else digit)
-
-    def heard_early(self, media: Media) -> None:
-        """The caller hears before the answer: the media clock runs from here, and so does the recording."""
-        self._hears(media)
-        self.record("early_media")
-
     def answered(self, media: Media) -> None:
         """The call was picked up: its media clock runs from here, unless there was early media."""
-        self._hears(media)
+        self.hears(media)
         self.books.answered(self.moment(self._loop.time()))
         self.record("answered")
 
-    def _hears(self, media: Media) -> None:
+    def hears(self, media: Media) -> None:
+        """The caller hears from now on: the media clock runs from here, and so does the recording."""
         if self.media is not None:
             return
         self.media = media
@@ -184,6 +177,7 @@ class CallReport:
             start_time=self._facts.session_start,
             answer_time=self.moment(answered_at) if answered_at is not None else None,
             end_time=self.moment(now),
+            zone=self._zone,
         )
         self._node.metrics.calls_active.dec()
         self._node.metrics.call_ended(params["CallStatus"], now - answered_at if answered_at is not None else 0.0)

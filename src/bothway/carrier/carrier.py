@@ -31,6 +31,8 @@ from bothway.carrier.lines import Lines
 from bothway.carrier.live_call import LiveCall
 from bothway.carrier.node import Ids, Node
 from bothway.carrier.node_slot import NodeSlot
+from bothway.carrier.recording_upkeep import look_after_recordings, unfinished_recordings
+from bothway.carrier.recordings import Recordings
 from bothway.carrier.recovery import LiveCalls, recover
 from bothway.carrier.store.delivery import Delivery
 from bothway.carrier.store.records import Closed, OutboxItem, StoreError
@@ -80,7 +82,8 @@ class Carrier:
         profile: What the carrier does where sources disagree.
         host: Where to listen; None listens nowhere, and leaves it to others to serve `api`.
         port: Where to listen; 0 for a free port.
-        data: The folder for evidence, recordings and records; None keeps none on disk.
+        data: The folder for evidence, recordings and records; None keeps nothing but recordings, and those until the
+            carrier stops.
         db: The URL of the database for records, if not the data folder's own.
         record_audio: Whether calls are recorded into it.
         allow_private: Whether documents, callbacks and streams may be in private networks, this machine's included.
@@ -89,6 +92,8 @@ class Carrier:
         http: Fetches documents and calls callbacks; an `HttpClient` by default.
         connect: Opens streams; over sockets by default.
         tls: Serves HTTPS and WSS.
+        public_url: The origin at which clients reach the HTTP API, where something stands in front of it; it is in the
+            URLs of recordings.
         seed: Makes ids and nonces the same in every run; for tests only.
 
     Attributes:
@@ -113,6 +118,7 @@ class Carrier:
         http: HttpRequester | None = None,
         connect: Connect = connect,
         tls: ssl.SSLContext | None = None,
+        public_url: str | None = None,
         seed: int | None = None,
     ) -> None:
         self.config = config or Config()
@@ -128,6 +134,7 @@ class Carrier:
         self._ears = ears
         self._http = http
         self._connect = connect
+        self._public_url = (public_url or "").rstrip("/")
         self._own_http: HttpClient | None = None
         self._seed = seed
         self._ids = Ids(seed)
@@ -140,7 +147,8 @@ class Carrier:
         self._delivery: Delivery | None = None
         self._tasks: Tasks | None = None
         self._switchboard: Switchboard | None = None
-        self._accounts = tuple({known.auth_id: known for known in (*self.config.accounts, self.account)}.values())
+        own = {self.account.auth_id: self.account}
+        self._accounts = tuple((own | {known.auth_id: known for known in self.config.accounts}).values())
         for known in self._accounts:
             redact(known.auth_token)
         self._rest = RestApi(self.health, self.metrics, self.new_id, requests_per_5s=profile.limits.requests_per_5s)
@@ -191,11 +199,13 @@ class Carrier:
             self._http = self._own_http = HttpClient(allow_private=self._allow_private)
         self._tasks = Tasks()
         try:
+            keys = await asyncio.to_thread(Keys.load, self._data)
             self._store = await Store.open(self._db or self._data, node=self._slot.name, on_failure=self._write_failed)
         except BaseException:
             self._slot.release()
             raise
         self._delivery = Delivery(self._store, self._send, now=_now)
+        writer = Writer()
         self._node = Node(
             profile=self.profile,
             config=self.config,
@@ -204,12 +214,23 @@ class Carrier:
             voice=self._voice or offline_voice(),
             ears=self._ears,
             ticker=Ticker(self.metrics.tick_late_seconds.observe),
-            writer=Writer(),
+            writer=writer,
             metrics=self.metrics,
             tasks=self._tasks,
             store=self._store,
+            recordings=Recordings(
+                self._data,
+                writer=writer,
+                store=self._store,
+                tasks=self._tasks,
+                rates=self.config.rates,
+                keys=keys,
+                origin=self._origin,
+                ears=self._ears,
+            ),
             delivery=self._delivery,
             name=self._slot.name,
+            public_url=self._origin(),
             ids=self._ids,
             folder=self._data,
             record_audio=self._record_audio,
@@ -219,18 +240,21 @@ class Carrier:
         try:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
-            await self._open(self._node)
-            await self._account_for_the_dead(self._delivery, self._store)
+            await self._open(self._node, keys)
+            dead = await self._account_for_the_dead(self._delivery, self._store)
+            left = await asyncio.to_thread(unfinished_recordings, self._node.recordings.root, dead)
             if self._server is not None:
                 await self._server.start()
+                self._node.public_url = self._origin()
+            days = self.profile.limits.recordings_days if self._data is not None else None
+            look_after_recordings(self._node.recordings, left, days, self._tasks)
         except BaseException:
             await self._release(self._node)
             raise
         self.health.ready = True
 
-    async def _open(self, node: Node) -> None:
+    async def _open(self, node: Node, keys: Keys) -> None:
         """Make what takes calls, places calls and answers for them."""
-        keys = Keys.load(self._data)
         gate = Gate(self._accounts, node.store, keys)
         self._directory = directory = Directory(self._accounts, self.config, gate, node.store)
         await directory.fill(_now())
@@ -244,7 +268,8 @@ class Carrier:
             keys=keys,
             new_id=self.new_id,
             deliver=self._deliver,
-            data=self._data,
+            data=node.recordings.root,
+            public_url=self._public_url or None,
         )
         self._rest.open(resources, node.tasks)
 
@@ -260,15 +285,20 @@ class Carrier:
             seed=self._seed,
         )
 
-    async def _account_for_the_dead(self, delivery: Delivery, store: Store) -> None:
-        """Close the calls of carriers that were killed, and send what they owe."""
-        taken_over = await delivery.start()
+    async def _account_for_the_dead(self, delivery: Delivery, store: Store) -> set[str]:
+        """Close the calls of carriers that were killed, and send what they owe. Gives the names of their nodes."""
+        dead = {*await delivery.start(), *self._slot.dead}
 
         def owed(closed: Closed) -> list[OutboxItem]:
             return closed_callbacks(closed.call, closed.call.sub_account or closed.call.account)
 
-        for closed in await store.calls.close_abandoned(_now(), dead={*taken_over, *self._slot.dead}, callbacks=owed):
+        for closed in await store.calls.close_abandoned(_now(), dead=dead, callbacks=owed):
             logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)
+        return dead
+
+    def _origin(self) -> str:
+        """Where clients reach the HTTP API; empty where nobody has said."""
+        return self._public_url or (self._server.url if self._server is not None else "")
 
     def _prepare(self, data: Path) -> NodeSlot:
         """See that the data folder can be used, and end the logs of calls that a killed carrier left there."""
@@ -315,6 +345,7 @@ class Carrier:
         if node.ears is not None:
             await node.ears.close()
         await node.mp3.close()
+        await node.recordings.close()
         if self._own_http is not None:
             await self._own_http.close()
         self._slot.release()

@@ -20,11 +20,14 @@ from bothway.carrier.callee import Callees
 from bothway.carrier.callee_file import read_callees
 from bothway.carrier.destination import bare_number
 from bothway.carrier.rates import Rates
-from bothway.core.call import CallPlan
+from bothway.core.course import CallPlan
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 
-__all__ = ["Account", "Application", "Config", "Number", "RentableNumber", "load_config"]
+__all__ = ["MOST_STREAMS", "Account", "Application", "Config", "Number", "RentableNumber", "load_config"]
+
+MOST_STREAMS = 16
+"""What `streams_per_call` may be: each stream of a call takes its share of every tick."""
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _COUNTRY = re.compile("[A-Z]{2}")
@@ -200,8 +203,8 @@ def _limit_problems(content: object) -> Iterator[str]:
     for name, value in given.items():
         if name not in known:
             yield f"limits: there is no limit {name!r}"
-        elif name == "streams_per_call" and value != 1:
-            yield "limits: streams_per_call is 1, and nothing else yet: a call has one stream at a time"
+        elif name == "streams_per_call" and not 1 <= value <= MOST_STREAMS:
+            yield f"limits: streams_per_call is a number from 1 to {MOST_STREAMS}"
         elif name == "degraded_percent" and not all(0 < percent <= 100 for percent in value):
             yield "limits: degraded_percent holds numbers from 1 to 100"
         elif name != "degraded_percent" and not value > 0:

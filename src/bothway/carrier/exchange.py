@@ -18,7 +18,7 @@ from bothway.carrier.lines import BarredError, Lines
 from bothway.carrier.node import Node
 from bothway.carrier.store.records import CallRecord
 from bothway.carrier.switchboard import Switchboard
-from bothway.core.call import CallPlan
+from bothway.core.course import CallPlan
 from bothway.core.execution import cause
 from bothway.core.machine import MachineSettings
 from bothway.errors import UsageError
@@ -98,7 +98,7 @@ class Exchange:
 
     def conferences(self) -> Sequence[ConferenceControl]:
         """All of them, oldest first."""
-        return ()
+        return self._switchboard.conferences.all()
 
     def close(self) -> None:
         """Place nothing more; what waited is accounted for."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+from bothway.carrier.call_books import call_facts
 from bothway.carrier.call_documents import CallDocuments
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
 from bothway.carrier.call_overlay import CallOverlay
@@ -19,8 +20,10 @@ from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.node import Node
 from bothway.carrier.performer import CallOwner, Performer, PerformerFactory
+from bothway.carrier.performers.conference import Conferring
 from bothway.carrier.performers.dialling import Dialling
 from bothway.carrier.performers.listening import Listening
+from bothway.carrier.performers.recording import Recorder
 from bothway.carrier.performers.side_documents import SideDocuments
 from bothway.core.call import Call
 from bothway.core.document import CallEvent
@@ -44,7 +47,6 @@ from bothway.core.media import Heard, Media, PromptPlayed
 from bothway.runtime.driver import Driver
 from bothway.wire.hangup import HangupCause
 from bothway.wire.stream import SendDtmf
-from bothway.wire.webhooks import CallFacts
 
 __all__ = ["PERFORMERS", "LiveCall"]
 
@@ -52,6 +54,7 @@ PERFORMERS: tuple[PerformerFactory, ...] = (
     Dialling,
     SideDocuments,
     Listening,
+    Conferring,
 )
 """Who performs the verbs that have commands of their own."""
 
@@ -83,6 +86,7 @@ class LiveCall:
         report: Where what happens is told.
         streams: Its streams.
         overlay: What REST plays and says over it.
+        recorder: Records it.
         transfers: How often REST has transferred it.
         watcher: Who had it dialled, if another call did.
         far_leg: The other leg, while a `<Dial>` of this call has joined one.
@@ -111,19 +115,8 @@ class LiveCall:
         self.accounted = asyncio.Event()
         born = self._loop.time()
         self.epoch = time.time() - born
-        self.facts = CallFacts(
-            call_uuid=call_id,
-            from_=party.from_.lstrip("+"),
-            to=party.to.lstrip("+"),
-            direction=party.direction,
-            auth_id=account.auth_id,
-            session_start=datetime.fromtimestamp(self.epoch + born, UTC),
-            bill_rate=node.config.rates.inbound if party.direction == "inbound" else node.config.rates.outbound,
-            caller_name=party.caller_name,
-            request_uuid=party.request_uuid,
-            parent_call_uuid=party.parent_call_uuid,
-            sip_headers=party.sip_headers,
-        )
+        at = datetime.fromtimestamp(self.epoch + born, UTC)
+        self.facts = call_facts(party, account, node.config.rates, call_id=call_id, at=at)
         self.report = CallReport(node, leg, self.facts, order, account, born=born, epoch=self.epoch)
         self.core = Call(order.plan, node.profile)
         self._driver: Driver[Command, CallEvent] = Driver(self.core, self._obey, self.report.call_event)
@@ -136,7 +129,8 @@ class LiveCall:
         self.transfers = 0
         self._screening = CallScreening(self, order.screening) if order.screening is not None else None
         self._next_second = FRAMES_A_SECOND
-        self._performers: tuple[Performer, ...] = tuple(made(self) for made in PERFORMERS)
+        self.recorder = Recorder(self)
+        self._performers: tuple[Performer, ...] = (self.recorder, *(made(self) for made in PERFORMERS))
         self._commands: dict[type[Any], Callable[[Any], None]] = {
             Answer: self._answer,
             EarlyMedia: self._early_media,
@@ -188,6 +182,10 @@ class LiveCall:
             self.watcher.leg_transferred()
         self.after_input()
 
+    def dial_connected(self) -> None:
+        """A `<Dial>` of this call has joined another leg to it."""
+        self.recorder.dial_connected()
+
     def after_input(self) -> None:
         """The call machine was told something: do what it asks for."""
         self._driver.after_input()
@@ -237,21 +235,19 @@ class LiveCall:
         if self.media is not None:
             self.media.receive_from_leg(frame)
 
-    def caller_digit(self, digit: str) -> None:
-        """The caller pressed a key, the leg says. It counts unless its tones were heard before."""
-        media, counts = self.media, True
-        if media is not None:
+    def caller_digit(self, digit: str, *, in_band: bool = False) -> None:
+        """The caller pressed a key, the leg says, or its tones were heard; one that was both counts once."""
+        media = self.media
+        if media is not None and not in_band:
             counts = media.press(digit)
             self.streams.flush(media)
             self.note(media)
-        if counts:
-            self._key_pressed(digit)
-
-    def _key_pressed(self, digit: str) -> None:
-        self.report.digit(digit)
+            if not counts:
+                return
+        self.report.record("dtmf", digit="redacted" if self.report.hides_input else digit)
         if self.watcher is not None:
-            self.watcher.leg_digit(digit)
-        self.core.receive_digit(digit, self._loop.time())
+            self.watcher.leg_digit(digit, in_band=in_band)
+        self.core.receive_digit(digit, self._loop.time(), in_band=in_band)
         self.after_input()
 
     def caller_hung_up(self) -> None:
@@ -278,6 +274,11 @@ class LiveCall:
         if media.clock.taken >= self._next_second:
             self._next_second = media.clock.taken + FRAMES_A_SECOND
             self.report.count_second(media)
+            seconds = self.node.profile.limits.media_timeout_seconds
+            answered_at = self.core.answered_at
+            silent = media.frames_since_caller >= seconds * FRAMES_A_SECOND
+            if silent and answered_at is not None and now - answered_at >= seconds:
+                self.hangup(cause(6020, "Plivo"), f"no audio came from the leg for {seconds:g} s")
 
     def tick_failed(self, error: BaseException) -> None:
         """A tick raised: a fault of the carrier's, and the end of this call alone."""
@@ -305,7 +306,7 @@ class LiveCall:
             self.core.receive_prompt_end(prompt_id, self._loop.time())
             self.after_input()
         for digit in keys:
-            self._key_pressed(digit)
+            self.caller_digit(digit, in_band=True)
 
     # What the call machine asks.
 
@@ -323,7 +324,8 @@ class LiveCall:
     def _early_media(self, _: EarlyMedia) -> None:
         self._start_media()
         assert self.media is not None, "it was made just now"
-        self.report.heard_early(self.media)
+        self.report.hears(self.media)
+        self.report.record("early_media")
 
     def _start_media(self) -> None:
         if self.media is None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bothway.carrier.config import Account, Config
 from bothway.carrier.mp3 import Mp3Worker
+from bothway.carrier.node_slot import MOST_NODES
+from bothway.carrier.recordings import Recordings
 from bothway.carrier.store.delivery import Delivery
 from bothway.carrier.store.store import Store
 from bothway.carrier.ticker import Ticker
@@ -24,7 +26,7 @@ from bothway.runtime.tasks import Tasks
 from bothway.speech.protocols import SpeechToText, TextToSpeech
 from bothway.wire.signature import Nonces
 
-__all__ = ["Ids", "Node", "PrivateAddressError", "fetch_outcome"]
+__all__ = ["Ids", "Node", "PrivateAddressError", "fetch_outcome", "node_of"]
 
 
 class PrivateAddressError(PeerError):
@@ -48,15 +50,33 @@ def fetch_outcome(error: FetchError) -> str:
     return _OUTCOMES[error.reason]
 
 
-class Ids:
-    """Makes the ids and nonces of one process; with a seed, the same ones every time."""
+def node_of(call_id: str) -> int | None:
+    """The number of the node that made a UUID, from 1, as far as it is one that a node made; None if it is no UUID."""
+    try:
+        return uuid.UUID(call_id).int & 0xFF or MOST_NODES
+    except ValueError:
+        return None
 
-    def __init__(self, seed: int | None = None) -> None:
+
+class Ids:
+    """Makes the ids and nonces of one process; with a seed, the same ones every time.
+
+    Args:
+        seed: For tests.
+        number: Of the node among those of its data folder, 1 to `MOST_NODES`: every UUID carries it, in the last byte.
+    """
+
+    def __init__(self, seed: int | None = None, number: int = 1) -> None:
         self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+        self._number = number & 0xFF
 
     def uuid(self) -> str:
-        """A random UUID (RFC 9562, version 4: the official SDKs check version and variant)."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        """A random UUID (RFC 9562, version 4: the official SDKs check version and variant); see `node_of`."""
+        return str(uuid.UUID(int=self._random.getrandbits(128) & ~0xFF | self._number, version=4))
+
+    def belong_to(self, number: int) -> None:
+        """The node has this number from now on."""
+        self._number = number & 0xFF
 
     def nonce(self) -> str:
         """20 decimal digits (plivo-protocol.md, 6.1)."""
@@ -90,6 +110,7 @@ class Node:
         connect: Opens streams.
         name: Of this node among those that share the records.
         store: The records.
+        recordings: Their files.
         public_url: The origin at which the REST API is reached, for the URLs of recordings.
     """
 
@@ -103,6 +124,7 @@ class Node:
     metrics: Metrics
     tasks: Tasks
     store: Store
+    recordings: Recordings
     delivery: Delivery
     name: str = "1"
     public_url: str = ""

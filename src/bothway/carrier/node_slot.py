@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from pathlib import Path
 
 from bothway.errors import UsageError
@@ -18,10 +19,52 @@ try:
 except ImportError:  # Windows has no such lock: there, one carrier a data folder
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MOST_NODES", "NodeSlot"]
+__all__ = ["MOST_NODES", "START_SECONDS", "NodeSlot", "StartTurn"]
 
 MOST_NODES = 256
 """Carriers of one data folder: a call's id has a byte for the number."""
+
+
+START_SECONDS = 60.0
+"""How long a carrier waits for its turn to start."""
+
+_PAUSE_SECONDS = 0.02
+
+
+class StartTurn:
+    """The turn of one carrier of a data folder to start: another waits until it is over.
+
+    A carrier that starts takes a number, and closes the calls of numbers that nobody holds. One that took such a number
+    meanwhile, and had calls already, would lose them.
+
+    Args:
+        lock: The descriptor that holds it, if anything does.
+    """
+
+    def __init__(self, lock: int | None = None) -> None:
+        self._lock = lock
+
+    @classmethod
+    def take(cls, data: Path, seconds: float = START_SECONDS) -> StartTurn:
+        """Wait for the turn; the thread sleeps meanwhile.
+
+        Raises:
+            OSError: The folder cannot be written.
+            UsageError: Another carrier has been starting all the time.
+        """
+        (data / "nodes").mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + seconds
+        while (lock := _lock(data / "nodes" / "starting")) is None:
+            if time.monotonic() > deadline:
+                raise UsageError(f"another carrier of the data folder {data} has been starting for {seconds:g} s")
+            time.sleep(_PAUSE_SECONDS)
+        return cls(lock)
+
+    def end(self) -> None:
+        """The carrier has started, or will not."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 class NodeSlot:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
+from bothway.carrier.call_overlay import CallOverlay
 from bothway.carrier.call_report import CallReport
+from bothway.carrier.conferences import Conferences
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.lines import Lines
@@ -74,9 +76,11 @@ class CallOwner(Protocol[_Call_contra]):
 
     Attributes:
         lines: Says how destinations are reached.
+        conferences: Those of the node.
     """
 
     lines: Lines
+    conferences: Conferences
 
     def call_ended(self, call: _Call_contra) -> None:
         """The call is over and all of it is accounted for."""
@@ -103,14 +107,19 @@ class CallShell(PlacedCall, Protocol):
         owner: Places other calls.
         watcher: Who had this call dialled, if another call did.
         far_leg: The other leg, while a `<Dial>` of this call has joined one: a call as this one.
+        overlay: What REST plays and says over it.
     """
 
     owner: CallOwner[Any]
+    overlay: CallOverlay
     watcher: CallWatcher | None
     far_leg: Any
 
     def tell(self, event: VerbEvent) -> None:
         """Something happened that the running verb may be waiting for."""
+
+    def dial_connected(self) -> None:
+        """A `<Dial>` of this call has joined another leg to it."""
 
 
 class Performer(Protocol):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from bothway.carrier.call_books import closed_callbacks, closed_record
 from bothway.carrier.call_order import CallOrder, CallWatcher, Party
+from bothway.carrier.conferences import Conferences
 from bothway.carrier.config import Account
 from bothway.carrier.leg import CalledLeg, Leg, Summons
 from bothway.carrier.lines import Lines
@@ -35,12 +36,14 @@ class Switchboard:
 
     Attributes:
         lines: As given.
+        conferences: Those that its calls are in.
         calls: The calls that live, or whose last callbacks are still being delivered, by id.
     """
 
     def __init__(self, node: Node, live: LiveCalls | None, lines: Lines) -> None:
         self._node = node
         self.lines = lines
+        self.conferences = Conferences(node)
         self._live = live
         self.calls: dict[str, LiveCall] = {}
         self._closed = False

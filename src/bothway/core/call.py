@@ -17,7 +17,7 @@ from bothway.errors import UsageError
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Stream
 
-__all__ = ["Call", "CallPlan", "State"]
+__all__ = ["Call"]
 
 _RING_TIMEOUT = "ring timeout"
 _HANGUP_ON_RING = "hangup on ring"
@@ -94,19 +94,15 @@ class Call:
         if self.state is State.RINGING:
             self.hangup(end_cause, now, detail)
 
-    def early_media(self, now: float) -> None:
-        """Take what the called party lets hear before it answers, if it has not answered yet."""
-        self._run.now = now
-        if self.state is State.RINGING:
-            self._run.early_media()
-
     def host(self, executor: Callable[[Execution, float], Wait], now: float) -> None:
-        """Let `executor` begin a machine, which runs until it is done: on a call that is parked, and stays so.
+        """Let `executor` act on a call without a document: one that rings, or is parked and stays so.
+
+        On a parked one it may begin a machine, which runs until it is done.
 
         Raises:
-            UsageError: The call is not parked.
+            UsageError: The call is neither.
         """
-        if self.state is not State.PARKED:
+        if self.state not in (State.RINGING, State.PARKED):
             raise UsageError("only a call without a document can run what is asked of it from elsewhere")
         self._run.now = now
         self._course.host(executor)
@@ -115,9 +111,9 @@ class Call:
         """It is known who picked up; `params` say so to the answer URL."""
         self._course.dispatch("screening", now, params)
 
-    def receive_digit(self, digit: str, now: float) -> None:
-        """The party of this call pressed a key."""
-        self.receive(DigitPressed(digit), now)
+    def receive_digit(self, digit: str, now: float, *, in_band: bool = False) -> None:
+        """The party of this call pressed a key; `in_band` if its tones were heard."""
+        self.receive(DigitPressed(digit, in_band), now)
 
     def receive(self, event: VerbEvent, now: float) -> None:
         """Something happened that a verb may be waiting for. Where none is, it is too late and means nothing."""
@@ -146,7 +142,7 @@ class Call:
         problem = verb.problem()
         if problem is None and (run.answered_at is None or self.state is State.ENDED):
             problem = "a stream is opened on a call that is answered and not over"
-        problem = problem or run.too_many_streams
+        problem = problem or run.too_many_streams(verb)
         if problem is not None:
             raise UsageError(problem)
         return run.open_stream(replace(verb, keep_call_alive=False))
@@ -195,21 +191,23 @@ class Call:
         for at, _, name in due:
             if run.timers.get(name) == at:  # another deadline of this moment may have made it void
                 del run.timers[name]
-                self._fire(name, now)
+                _fire(self._course, name, now)
 
-    def _fire(self, name: TimerName, now: float) -> None:
-        run = self._run
-        if isinstance(name, int):
-            run.commands.append(CloseStream(name, "stream timeout"))
-        elif isinstance(name, VerbTimer):
-            self._course.dispatch("event", now, TimerFired(name.name))
-        elif name == WAIT:
-            self._course.dispatch("timer", now)
-        elif name == _RING_TIMEOUT:
-            run.end(cause(6010, "Plivo"), f"nobody answered within {self._course.plan.ring_timeout} s")
-        elif name == _HANGUP_ON_RING:
-            run.end(cause(1000, "API Request"), "the call was to be given up while it rang")
-        else:
-            scheduled = name == SCHEDULE
-            what = "<Hangup schedule>" if scheduled else "the call's time limit"
-            run.end(cause(6000, "Plivo"), f"{what} was reached", scheduled=scheduled)
+
+def _fire(course: Course, name: TimerName, now: float) -> None:
+    """A timer is due."""
+    run = course.run
+    if isinstance(name, int):
+        run.commands.append(CloseStream(name, "stream timeout"))
+    elif isinstance(name, VerbTimer):
+        course.dispatch("event", now, TimerFired(name.name))
+    elif name == WAIT:
+        course.dispatch("timer", now)
+    elif name == _RING_TIMEOUT:
+        run.end(cause(6010, "Plivo"), f"nobody answered within {course.plan.ring_timeout} s")
+    elif name == _HANGUP_ON_RING:
+        run.end(cause(1000, "API Request"), "the call was to be given up while it rang")
+    else:
+        scheduled = name == SCHEDULE
+        what = "<Hangup schedule>" if scheduled else "the call's time limit"
+        run.end(cause(6000, "Plivo"), f"{what} was reached", scheduled=scheduled)

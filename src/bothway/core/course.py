@@ -130,9 +130,9 @@ class Course:
             transition(self, *details)
 
     def host(self, executor: Callable[[Execution, float], Wait]) -> None:
-        """Let a machine run on a call without a document; it has none again when that machine is done."""
-        self._hosts = True
-        self._state = _STATE_OF[executor(self.run, self.run.now)]
+        """Let `executor` act on a call without a document; it has none again when a machine that was begun is done."""
+        if executor(self.run, self.run.now) is Wait.VERB:
+            self._hosts, self._state = True, State.RUNNING
 
     def _go_to(self, url: str, method: str) -> None:
         self._hosts = False
@@ -230,7 +230,13 @@ class Course:
     def _go_on(self) -> None:
         """Execute verbs until one of them waits for something."""
         run = self.run
-        while (verb := run.next_verb()) is not None:
+        while True:
+            if run.after_early is not None and len(run.verbs) <= run.after_early:
+                run.after_early = None
+                run.answer()
+            if not run.verbs:
+                break
+            verb = run.verbs.pop()
             run.events.append(VerbStarted(type(verb).__name__))
             fetches = run.fetches
             waits_for = executor_of(verb)(verb, run, run.now)

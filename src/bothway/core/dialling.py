@@ -95,7 +95,7 @@ class CallLeg(VerbCommand):
 
 @dataclass(frozen=True, slots=True)
 class EarlyLeg(VerbCommand):
-    """Take the early media of a leg that has not answered; `heard` says whether the caller hears it."""
+    """Take what a leg lets hear before it is joined; `heard` says whether the caller hears it, or no longer."""
 
     leg: int
     heard: bool
@@ -191,10 +191,11 @@ class LegConfirmed(VerbEvent):
 
 @dataclass(frozen=True, slots=True)
 class LegDigit(VerbEvent):
-    """The called party pressed a key."""
+    """The called party pressed a key; `in_band` if its tones were heard, which the caller has heard too."""
 
     leg: int
     digit: str
+    in_band: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class DocumentRun:
         machine: The verb that is being executed, where it is one that takes events.
         finished: Whether that verb is done, and the next one's turn has come.
         timers: Each timer's deadline.
+        after_early: Inside a `<PreAnswer>`, how many of `verbs` stand behind it.
         answered_at: When the leg was picked up, or None.
         end_cause: Why the call ended, or None.
         commands: For the shell, not yet taken.
@@ -121,6 +122,7 @@ class DocumentRun:
         self.machine: VerbMachine | None = None
         self.finished = False
         self.timers: dict[TimerName, float] = {}
+        self.after_early: int | None = None
         self.answered_at: float | None = None
         self.end_cause: HangupCause | None = None
         self.commands: list[Command] = []
@@ -131,19 +133,19 @@ class DocumentRun:
         self._prompt: Prompted | None = None  # being heard
         self._loops_left = 0
         self._hears = False  # the caller can hear what the carrier says
-        self._after_early: int | None = None  # inside <PreAnswer>: how many verbs are left behind it
 
-    @property
-    def too_many_streams(self) -> str | None:
-        """Why there can be no other stream, if so."""
+    def too_many_streams(self, verb: Stream) -> str | None:
+        """Why there can be no such stream beside those that are open, if so."""
         allowed = self._limits.streams_per_call
-        if len(self.streams) < allowed:
-            return None
-        return f"this call has {len(self.streams)} open streams, and no more than {allowed} are allowed"
+        if len(self.streams) >= allowed:
+            return f"this call has {len(self.streams)} open streams, and no more than {allowed} are allowed"
+        if verb.bidirectional and any(other.bidirectional for other in self.streams.values()):
+            return "this call has a bidirectional stream already, and one alone can play audio: the others only listen"
+        return None
 
     def answer(self) -> None:
         """Pick up, once."""
-        if self._after_early is not None:
+        if self.after_early is not None:
             self.early_media()
         elif self.answered_at is None:
             self.answered_at = self.now
@@ -158,16 +160,9 @@ class DocumentRun:
 
     def pre_answer(self, verbs: Sequence[Verb]) -> None:
         """Run these first, as early media if the call is not answered."""
-        if self.answered_at is None and self._after_early is None:
-            self._after_early = len(self.verbs)
-        self.insert(verbs)
-
-    def next_verb(self) -> Verb | None:
-        """The next verb of the document, if there is one; behind the last of a `<PreAnswer>` the call is answered."""
-        if self._after_early is not None and len(self.verbs) <= self._after_early:
-            self._after_early = None
-            self.answer()
-        return self.verbs.pop() if self.verbs else None
+        if self.answered_at is None and self.after_early is None:
+            self.after_early = len(self.verbs)
+        self.verbs.extend(reversed(verbs))
 
     def begin(self, machine: VerbMachine) -> Wait:
         """Let a machine run."""
@@ -221,14 +216,10 @@ class DocumentRun:
         else:
             self.timers[VerbTimer(name)] = at
 
-    def insert(self, verbs: Sequence[Verb]) -> None:
-        """Run these first."""
-        self.verbs.extend(reversed(verbs))
-
     def leave_document(self) -> None:
         """Give up what the document is doing; streams beside it go on."""
         self.verbs.clear()
-        self._after_early = None
+        self.after_early = None
         self.hush()
         self.stop_machine()
         self.timers.pop(WAIT, None)
@@ -252,7 +243,7 @@ class DocumentRun:
         self.kind = kind
         self.commands.append(Fetch(self.fetches, kind, url, method, event, params or {}))
         self.verbs.clear()
-        self._after_early = None
+        self.after_early = None
         self.finished = True
         return Wait.FETCH
 

@@ -85,9 +85,15 @@ class VerbEvent:
 
 @dataclass(frozen=True, slots=True)
 class DigitPressed(VerbEvent):
-    """The party of this call pressed a key: one of `0-9*#ABCD`."""
+    """The party of this call pressed a key.
+
+    Attributes:
+        digit: One of `0-9*#ABCD`.
+        in_band: Whether its tones were heard, which whoever hears the party has heard too.
+    """
 
     digit: str
+    in_band: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +256,8 @@ class VerbMachine(Protocol):
 class Execution(Protocol):
     """What an executor may ask of its call."""
 
-    @property
-    def too_many_streams(self) -> str | None:
-        """Why there can be no other stream, if so."""
+    def too_many_streams(self, verb: Stream) -> str | None:
+        """Why there can be no such stream beside those that are open, if so."""
 
     @property
     def answered_at(self) -> float | None:
@@ -312,9 +317,6 @@ class Execution(Protocol):
         self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None
     ) -> Wait:
         """Replace the document by the one at `url`."""
-
-    def insert(self, verbs: Sequence[Verb]) -> None:
-        """Let these verbs run before what is left of the document."""
 
     def prompt(self, verb: Speak | Play) -> Wait:
         """Say or play `verb`, as often as its `loop` says."""

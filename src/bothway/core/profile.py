@@ -22,10 +22,12 @@ class Limits:
         connect_seconds: How long one of those tries may take.
         call_seconds: The longest `time_limit` that a call may have; 14400 is what it has without one.
         redirects: Documents that one call may fetch before it is a loop.
-        streams_per_call: Streams that may be open on one call at a time.
+        streams_per_call: Streams that may be open on one call at a time; one of them may be bidirectional.
         calls: Calls that the carrier takes at a time; one more hears that the line is busy.
         calls_per_second: Calls that an account may place in a second; what comes faster is queued.
+        recordings_days: Days for which recordings are kept; they are deleted after that.
         requests_per_5s: Requests that the REST API answers one account in any 5 seconds; more get 429.
+        media_timeout_seconds: How long a leg that is up may send no audio before its call is ended (6020).
     """
 
     playout_seconds: float = 60.0
@@ -39,6 +41,8 @@ class Limits:
     calls: int = 1_000
     calls_per_second: float = 2.0
     requests_per_5s: int = 300
+    recordings_days: int = 90
+    media_timeout_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

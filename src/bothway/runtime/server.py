@@ -17,6 +17,7 @@ import logging
 import ssl
 import time
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any, cast
 
 import aiofastnet
@@ -127,6 +128,7 @@ class Server:
         host: The address or name to listen at. With a name of several addresses and port 0, `port` is the first's.
         port: 0 for a free one.
         ssl: TLS on this port, for `https` and `wss`.
+        path: Listen at this Unix socket instead, which must not be there yet.
         reuse_port: Let several processes listen at the same port (SO_REUSEPORT).
         header_timeout: Seconds for the TLS handshake, and again for a whole request head.
         max_connections: HTTP and WebSocket together; more are answered with 503.
@@ -142,6 +144,7 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        path: Path | None = None,
         ssl: ssl.SSLContext | None = None,
         reuse_port: bool = False,
         header_timeout: float = 10.0,
@@ -159,6 +162,7 @@ class Server:
         self.state = ServerState()
         self._app = app
         self._accept = accept
+        self._path = path
         self._ssl = ssl
         self._reuse_port = reuse_port
         self._exchange = _exchange_class(http)
@@ -200,6 +204,10 @@ class Server:
         if self._listener is not None:
             raise UsageError("a server can be started once")
         self.config.load()
+        if self._path is not None:
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_unix_server(lambda: self._exchange(self), self._path, backlog=2048)
+            return
         options: dict[str, Any] = {"ssl": self._ssl, "backlog": 2048, "reuse_port": self._reuse_port or None}
         if self._ssl is not None:
             quiet_tls(asyncio.get_running_loop())

@@ -21,11 +21,18 @@ _QUIET = 64
 """The largest sample of quiet audio: what G.711 makes of noise under -54 dBFS."""
 
 
+_MOST_WAITING = 1000
+"""Transcripts that may wait to be read: several minutes of speech."""
+
+
 class ToneTranscription:
     """One line on which texts are said in tones. Words are told as they end, and are final after a pause.
 
     Args:
         rate: Of the line.
+
+    Attributes:
+        over: Whether it has ended, or failed.
     """
 
     def __init__(self, rate: int) -> None:
@@ -34,13 +41,13 @@ class ToneTranscription:
         self._words: list[str] = []  # of the utterance
         self._began_ms = self._ended_ms = 0.0
         self._quiet_ms = 0.0
-        self._ready: asyncio.Queue[Transcript | Exception | None] = asyncio.Queue()  # as many as words were said
-        self._over = False
+        self._ready: asyncio.Queue[Transcript | ProviderError | None] = asyncio.Queue()
+        self.over = False
         self._is_read = False
 
     def feed(self, l16: bytes) -> None:
         """The next stretch of the line."""
-        if self._over:
+        if self.over:
             return
         words = self._reader.feed(l16)
         for word in words:
@@ -62,28 +69,28 @@ class ToneTranscription:
             raise UsageError("the transcripts of one line are read once")
         self._is_read = True
         while (what := await self._ready.get()) is not None:
-            if isinstance(what, Exception):
+            if isinstance(what, ProviderError):
                 raise what
             yield what
 
     def finish(self) -> None:
         """The line has ended."""
-        if not self._over:
-            self._tell(final=True)
+        self._tell(final=True)
+        if not self.over:
             self._end(None)
 
     async def close(self) -> None:
         """Let go of the line."""
-        if not self._over:
+        if not self.over:
             self._end(None)
 
     def fail(self, error: ProviderError) -> None:
         """The recogniser has gone."""
-        if not self._over:
+        if not self.over:
             self._end(error)
 
     def _tell(self, *, final: bool) -> None:
-        if not self._words:
+        if not self._words or self.over:
             return
         text, start, end = " ".join(self._words), self._began_ms, self._ended_ms
         if final:
@@ -91,10 +98,13 @@ class ToneTranscription:
             self._words.clear()
         else:
             told = Transcript(text, start_ms=start, end_ms=end)
-        self._ready.put_nowait(told)
+        if self._ready.qsize() >= _MOST_WAITING:
+            self._end(ProviderError("nobody reads what is understood on this line", retryable=False))
+        else:
+            self._ready.put_nowait(told)
 
     def _end(self, last: ProviderError | None) -> None:
-        self._over = True
+        self.over = True
         self._ready.put_nowait(last)
 
 
@@ -123,7 +133,7 @@ class ToneEars:
             raise UsageError("these ears are closed")
         if rate not in RATES:
             raise UsageError(f"tones are read at {', '.join(map(str, RATES))} samples a second, not at {rate}")
-        self._lines = [line for line in self._lines if not line._over]  # noqa: SLF001 - its own lines
+        self._lines = [line for line in self._lines if not line.over]
         line = ToneTranscription(rate)
         self._lines.append(line)
         return line

@@ -74,7 +74,8 @@ class RequestsAdapter:
     """Answers requests of `requests` by the ASGI applications that are served at their URLs.
 
     It answers what `loop` runs, and threads without a loop of their own. A request that the loop itself runs has to be
-    answered on the spot, by an application that waits for nothing: the carrier's REST API is one. A thread waits.
+    answered on the spot, by an application that waits for nothing: the carrier's REST API waits for its records, and
+    not where it acts on live calls. A thread waits.
 
     Args:
         loop: Runs the applications.

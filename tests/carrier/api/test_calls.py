@@ -62,7 +62,7 @@ async def test_every_parameter_reaches_the_switch(api: Desk) -> None:
             machine_detection=MachineDetection(
                 "hangup", 2_000, "http://h/machine", "POST", 1_000, 2_000, 3, 1_500, 800
             ),
-            sip_headers=(("X-PH-a", "1"), ("X-PH-b", "2")),
+            sip_headers=(("a", "1"), ("b", "2")),
             sip_auth_username="u",
             sip_auth_password="p",
             parent_call_uuid=parent,

@@ -236,6 +236,23 @@ async def test_a_carrier_that_breaks_the_contract(message: str | bytes, said: st
         assert (await call(url, a_caller(Say("hi")))).outcome == Outcome(ok=False, reason=said)
 
 
+async def test_early_media_is_heard_and_answered_before_the_answer() -> None:
+    async def serve_call(line: Line) -> None:
+        await line.socket.recv()
+        await line.say(type="ringing", call_id="c-1")
+        await line.say(type="early", call_id="c-1")
+        await line.socket.send(QUIET)
+        await line.socket.recv()
+        await line.say(type="ended", code=3010, name="Busy Line", source="Answer XML", detail="", ran_to_end=False)
+        await line.socket.wait_closed()
+
+    async with a_carrier(serve_call) as url:
+        result = await call(url, a_caller(Wait(5000)))
+    assert result.heard_ms == 20
+    assert result.ended is not None
+    assert result.ended.code == 3010
+
+
 async def test_audio_before_the_answer_is_a_breach() -> None:
     async def serve_call(line: Line) -> None:
         await line.socket.send(QUIET)

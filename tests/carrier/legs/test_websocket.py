@@ -163,6 +163,25 @@ async def test_what_comes_before_the_answer_is_not_listened_to() -> None:
         assert [(await heard(socket))["type"] for _ in range(2)] == ["answered", "ended"]
 
 
+async def test_frames_before_the_answer_are_early_media() -> None:
+    async with a_carrier() as carrier, carrier.connect() as socket:
+        await say(socket, type="dial", to="100")
+        call = await carrier.call()
+        call.leg.send_frames([FRAME])
+        call.leg.send_frames([FRAME])
+        await socket.send(b"\x02" * 160)
+        await say(socket, type="dtmf", digit="#")
+        assert [await call.next() for _ in range(2)] == [b"\x02" * 160, "#"]
+        call.leg.answered()
+        assert [await heard(socket) for _ in range(5)] == [
+            {"type": "ringing", "call_id": "c-1"},
+            {"type": "early", "call_id": "c-1"},
+            FRAME,
+            FRAME,
+            {"type": "answered", "call_id": "c-1"},
+        ]
+
+
 async def test_a_call_that_is_refused() -> None:
     async with a_carrier() as carrier, carrier.connect() as socket:
         await say(socket, type="dial", to="nobody")

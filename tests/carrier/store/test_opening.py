@@ -83,7 +83,7 @@ async def test_a_server_that_is_not_there(postgres: Postgres) -> None:
 
 
 async def test_a_database_that_is_not_there(postgres: Postgres) -> None:
-    with pytest.raises(UsageError, match='cannot be opened: database "missing" does not exist'):
+    with pytest.raises(UsageError, match=r"missing cannot be opened: "):
         async with opened(postgres.url("missing")):
             pass
 

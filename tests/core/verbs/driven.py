@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bothway.core.call import Call, CallPlan
+from bothway.core.call import Call
+from bothway.core.course import CallPlan
 from bothway.core.document import Remark
 from bothway.core.execution import Answer, Command, End, Fetch, Prompt, VerbEvent
 from bothway.core.profile import DOCUMENTED

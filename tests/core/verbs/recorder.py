@@ -14,9 +14,12 @@ class Recorder:
 
     def __init__(self, *, answered: bool = False, open_streams: int = 0, streams_allowed: int = 1) -> None:
         self.answered_at = 1.0 if answered else None
-        self.too_many_streams = "too many" if open_streams >= streams_allowed else None
+        self._too_many = "too many" if open_streams >= streams_allowed else None
         self.end_cause: HangupCause | None = None
         self.asked: list[tuple[object, ...]] = []
+
+    def too_many_streams(self, verb: Stream) -> str | None:
+        return self._too_many
 
     def answer(self) -> None:
         self.answered_at = self.answered_at or 1.0
@@ -52,9 +55,6 @@ class Recorder:
 
     def set_timer(self, name: str, at: float | None) -> None:
         self.asked.append(("set_timer", name, at))
-
-    def insert(self, verbs: Sequence[Verb]) -> None:
-        self.asked.append(("insert", *verbs))
 
     def fetch(
         self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None

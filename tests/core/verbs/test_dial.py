@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.verbs.recorder import Recorder
 
-from bothway.core.call import Call, CallPlan, State
+from bothway.core.call import Call
+from bothway.core.course import CallPlan, State
 from bothway.core.dialling import (
     CallLeg,
     ConfirmLeg,
@@ -39,6 +40,7 @@ from bothway.core.execution import (
     VerbMachine,
     Wait,
 )
+from bothway.core.listening import Listen, StopListening
 from bothway.core.profile import DOCUMENTED
 from bothway.core.side_document import FetchSounds, SoundsFetched, SoundsMissing
 from bothway.core.verbs.dial import CONFIRM_SECONDS, MOST_RUNG, RING_SECONDS, DialMachine, execute
@@ -208,6 +210,16 @@ def test_real_lets_the_caller_hear_the_called_network() -> None:
     assert ("send", JoinLeg(2)) in dialled.tell(LegAnswered(2))
 
 
+def test_what_is_said_to_the_question_is_not_for_the_caller() -> None:
+    dialled = Dialled(ONE, dial_music="real", confirm_sound=SOUND, confirm_key="1")
+    dialled.tell(LegEarlyMedia(1))
+    assert dialled.tell(LegAnswered(1)) == [
+        ("send", EarlyLeg(1, heard=False)),
+        ("say", Ringback()),
+        ("send", ConfirmLeg(1, SOUND, "1", CONFIRM_SECONDS)),
+    ]
+
+
 def test_early_media_is_taken_for_keys_that_want_it() -> None:
     dialled = Dialled(Number("1", send_digits="1", send_on_preanswer=True), TWO)
     assert dialled.tell(LegEarlyMedia(1)) == [("send", EarlyLeg(1, heard=False))]
@@ -238,6 +250,7 @@ def test_late_comers_are_nobody() -> None:
 @pytest.mark.parametrize("confirmed_first", [1, 2])
 def test_who_confirms_first_is_joined(confirmed_first: int) -> None:
     dialled = Dialled(ONE, TWO, confirm_sound=SOUND, confirm_key="1", confirm_timeout=9)
+    dialled.tell(LegRang(1))
     assert dialled.tell(LegAnswered(1)) == [("send", ConfirmLeg(1, SOUND, "1", 9))]
     assert dialled.tell(LegAnswered(2)) == [("send", ConfirmLeg(2, SOUND, "1", 9))]
     asked = dialled.tell(LegConfirmed(confirmed_first, confirmed=True))
@@ -247,6 +260,7 @@ def test_who_confirms_first_is_joined(confirmed_first: int) -> None:
 
 def test_who_does_not_confirm_is_ended_and_the_next_one_may() -> None:
     dialled = Dialled(ONE, TWO, confirm_sound=SOUND)
+    dialled.tell(LegRang(2))
     assert dialled.tell(LegAnswered(1)) == [("send", ConfirmLeg(1, SOUND, None, CONFIRM_SECONDS))]
     dialled.tell(LegConfirmed(1, confirmed=False))
     assert dialled.drops == {1: (9110, "Plivo")}
@@ -316,9 +330,8 @@ def test_a_party_that_cannot_even_be_called() -> None:
     execute(Dial((ONE,), callback_url=BACK), call, 0.0)
     machine: Any = call.asked[0][1]
     machine.receive(LegEnded(1, HangupCause.of(5010, "Error")), 0.0)
-    details: list[Any]
-    what, *details = call.asked[-1]
-    assert (what, details[-1]["DialStatus"], details[-1]["DialALegUUID"]) == ("follow", "failed", "")
+    asked: Any = call.asked[-1]
+    assert (asked[0], asked[-1]["DialStatus"], asked[-1]["DialALegUUID"]) == ("follow", "failed", "")
 
 
 @pytest.mark.parametrize("end", [GONE, HangupCause.of(4000, "API Request"), HangupCause.of(6020, "Plivo")])
@@ -424,6 +437,24 @@ def test_keys_are_passed_on_while_two_are_joined() -> None:
     assert dialled.tell(DigitPressed("5")) == [("send", PassDigit(2, "5"))]
     assert dialled.tell(LegDigit(2, "6")) == [("send", PassDigit(None, "6"))]
     assert dialled.tell(LegDigit(1, "7")) == []
+
+
+def test_tones_are_not_passed_on_but_count() -> None:
+    """Who hears the audio has heard them."""
+    dialled = Dialled(ONE, digits_match="1", digits_match_b_leg="2").joined()
+    assert dialled.tell(DigitPressed("1", in_band=True), LegDigit(1, "2", in_band=True)) == []
+    assert dialled.reports("DialAction")[-2:] == [("digits",), ("digits",)]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "listens"), [({"digits_match": "1"}, 1), ({"hangup_on_star": True}, 1), ({}, 0)]
+)
+def test_tones_are_listened_for_where_they_count(attributes: dict[str, Any], listens: int) -> None:
+    finished, stopped = Dialled(ONE, **attributes).joined(), Dialled(ONE, **attributes)
+    finished.tell(LegEnded(1, GONE))
+    stopped.machine.stop(2.0)
+    for dialled in (finished, stopped):
+        assert dialled.sent.count(Listen(keys=True)) == dialled.sent.count(StopListening()) == listens
 
 
 @pytest.mark.parametrize(
@@ -552,7 +583,7 @@ class Shell:
             self.fetched += 1
         elif isinstance(command, EarlyLeg | ConfirmLeg | PassDigit) and command.leg is not None:
             assert command.leg in self.live
-        assert isinstance(command, VerbCommand) or type(command).__module__ == "bothway.core.execution"
+        assert isinstance(command, VerbCommand | CallBack) or type(command).__module__ == "bothway.core.execution"
 
     def _bury(self, leg: int) -> None:
         assert leg in self.live

@@ -15,7 +15,14 @@ from bothway.carrier.keys import Keys
 from bothway.carrier.store.records import AccountRecord
 from bothway.carrier.store.store import Store
 
-__all__ = ["WINDOW_SECONDS", "Gate", "Visitors", "account_of", "credentials", "sub_account"]
+__all__ = [
+    "WINDOW_SECONDS",
+    "Gate",
+    "Visitors",
+    "account_of",
+    "credentials",
+    "sub_account",
+]
 
 WINDOW_SECONDS = 5.0
 """The time over which an account's requests are counted (plivo-protocol.md, section 9)."""

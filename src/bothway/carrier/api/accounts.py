@@ -11,7 +11,19 @@ from bothway.carrier.api.operations import Answer, Meta, Operation, Paging, Requ
 from bothway.carrier.api.parameters import ApiError, Flag, Text
 from bothway.carrier.store.records import AccountRecord
 
-__all__ = ["OPERATIONS", "ChangedAnswer", "new_auth_id"]
+__all__ = [
+    "OPERATIONS",
+    "AccountAnswer",
+    "AccountChange",
+    "ChangedAnswer",
+    "SubaccountAnswer",
+    "SubaccountChange",
+    "SubaccountCreated",
+    "SubaccountList",
+    "SubaccountParameters",
+    "SubaccountRemoval",
+    "new_auth_id",
+]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 

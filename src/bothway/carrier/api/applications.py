@@ -12,7 +12,18 @@ from bothway.carrier.api.operations import Answer, Meta, Operation, Paging, Requ
 from bothway.carrier.api.parameters import ApiError, Flag, Method, OptionalUrl, Text
 from bothway.carrier.store.records import ApplicationRecord
 
-__all__ = ["OPERATIONS", "find_application", "new_app_id"]
+__all__ = [
+    "OPERATIONS",
+    "ApplicationAnswer",
+    "ApplicationChange",
+    "ApplicationCreated",
+    "ApplicationList",
+    "ApplicationParameters",
+    "ApplicationRemoval",
+    "ListApplications",
+    "find_application",
+    "new_app_id",
+]
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["CALLING_CODES"]
+__all__ = [
+    "CALLING_CODES",
+]
 
 _TABLE = """
 1 AG AI AS BB BM BS CA DM DO GD GU JM KN KY LC MP MS PR SX TC TT US VC VG VI

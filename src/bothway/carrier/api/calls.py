@@ -26,7 +26,20 @@ from bothway.carrier.store.records import Answer as EarlierAnswer
 from bothway.carrier.store.records import CallFilter, CallRecord, CallState
 from bothway.errors import UsageError
 
-__all__ = ["MAX_DESTINATIONS", "OPERATIONS", "explain_id", "find_call"]
+__all__ = [
+    "MAX_DESTINATIONS",
+    "OPERATIONS",
+    "CallAnswer",
+    "CallCreated",
+    "CallIds",
+    "CallList",
+    "CreateCall",
+    "ListCalls",
+    "LiveCallAnswer",
+    "WhichCall",
+    "explain_id",
+    "find_call",
+]
 
 MAX_DESTINATIONS = 1_000
 """Destinations of one request (plivo-protocol.md, section 9)."""
@@ -312,14 +325,14 @@ def _machine_detection(wanted: CreateCall) -> MachineDetection | None:
 
 
 def _sip_headers(text: str) -> tuple[tuple[str, str], ...]:
-    """`k=v,k2=v2` as the headers that they become."""
+    """`k=v,k2=v2` as names and values; a name that begins with `X-PH-` already does not get it twice."""
     headers = []
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = pair.partition("=")
         if not equals or not _SIP_HEADER.fullmatch(name.strip()) or not value.strip().isprintable():
             raise ApiError(400, "sip_headers is not pairs key=value between commas, with letters and digits in the key")
         bare = re.sub(r"^x-ph-", "", name.strip(), flags=re.IGNORECASE)
-        headers.append((f"X-PH-{bare}", value.strip()))
+        headers.append((bare, value.strip()))
     return tuple(headers)
 
 

@@ -12,7 +12,15 @@ from bothway.carrier.api.operations import Act, Answer, Operation, Request, not_
 from bothway.carrier.api.recordings import recording_url
 from bothway.carrier.api.switch import ConferenceControl, MemberControl, PlayRequest, SpeakRequest
 
-__all__ = ["OPERATIONS"]
+__all__ = [
+    "OPERATIONS",
+    "ConferenceAnswer",
+    "ConferenceNames",
+    "MemberAnswer",
+    "MemberPlay",
+    "MemberSpeak",
+    "MembersAnswer",
+]
 
 
 class MemberPlay(msgspec.Struct):

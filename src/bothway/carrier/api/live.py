@@ -14,10 +14,19 @@ from bothway.carrier.api.recordings import recording_url
 from bothway.carrier.api.switch import CallControl, PlayRequest, RecordRequest, SpeakRequest, TransferRequest
 
 __all__ = [
+    "MAX_URLS",
     "OPERATIONS",
+    "DigitsAnswer",
+    "DtmfParameters",
+    "PlayAnswer",
+    "PlayParameters",
     "RecordParameters",
     "RecordStarted",
     "RecordStop",
+    "SpeakAnswer",
+    "SpeakParameters",
+    "TransferParameters",
+    "TransferredAnswer",
     "Urls",
     "live_call",
     "record_request",

@@ -14,7 +14,21 @@ from bothway.carrier.api.parameters import ApiError, Flag, Text
 from bothway.carrier.destination import bare_number
 from bothway.carrier.store.records import NumberFilter, NumberRecord
 
-__all__ = ["OPERATIONS"]
+__all__ = [
+    "MAX_NUMBERS",
+    "OPERATIONS",
+    "BroughtNumbers",
+    "ListNumbers",
+    "NumberAnswer",
+    "NumberChange",
+    "NumberList",
+    "RentableAnswer",
+    "RentableList",
+    "RentedAnswer",
+    "RentedNumber",
+    "RentedStatus",
+    "SearchNumbers",
+]
 
 MAX_NUMBERS = 100
 """Numbers of one's own that one request can bring."""

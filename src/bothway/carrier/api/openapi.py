@@ -12,7 +12,9 @@ from bothway.carrier.api.operations import ErrorAnswer, Operation
 from bothway.carrier.api.table import OPERATIONS
 from bothway.version import __version__
 
-__all__ = ["document"]
+__all__ = [
+    "document",
+]
 
 _VARIABLE = re.compile(r"{(\w+)}")
 _MEANINGS = {

@@ -24,7 +24,14 @@ from bothway.carrier.api.parameters import MAX_INTEGER, ApiError, Text, TimeText
 from bothway.carrier.keys import recording_path
 from bothway.carrier.store.records import RecordingFilter, RecordingRecord
 
-__all__ = ["OPERATIONS", "media", "recording_url"]
+__all__ = [
+    "OPERATIONS",
+    "ListRecordings",
+    "RecordingAnswer",
+    "RecordingList",
+    "media",
+    "recording_url",
+]
 
 _MEDIA_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 

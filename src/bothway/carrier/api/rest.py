@@ -26,7 +26,13 @@ from bothway.runtime.health import Health
 from bothway.runtime.metrics import Metrics
 from bothway.runtime.server import BodyError, read_body
 
-__all__ = ["MAX_ASYNCHRONOUS", "RestApi", "Spawner"]
+__all__ = [
+    "MAX_ASYNCHRONOUS",
+    "AsyncParameters",
+    "RestApi",
+    "SpawnedAnswer",
+    "Spawner",
+]
 
 MAX_ASYNCHRONOUS = 1_000
 """Asynchronous requests that may be under way at a time; more are refused."""

@@ -16,7 +16,15 @@ from bothway.carrier.store.records import StreamRecord
 from bothway.errors import PeerError
 from bothway.wire.content_type import STREAM_CONTENT_TYPES, parse_stream_content_type
 
-__all__ = ["OPERATIONS"]
+__all__ = [
+    "MAX_HEADERS",
+    "OPERATIONS",
+    "StreamAnswer",
+    "StreamList",
+    "StreamMeta",
+    "StreamParameters",
+    "StreamStarted",
+]
 
 MAX_HEADERS = 512
 """Bytes of `extra_headers` (plivo-protocol.md, section 9)."""

@@ -120,7 +120,7 @@ class CallRequest(msgspec.Struct, frozen=True):
         hangup_on_ring: Seconds after the ringing began at which the call ends; None never.
         ring_timeout: Seconds of ringing after which nobody answers (6010).
         machine_detection: None looks for no machine.
-        sip_headers: `X-PH-<name>` and value, percent-decoded nowhere.
+        sip_headers: Names and values; they are sent as `X-PH-<name>`. Percent signs are left as they are.
         sip_auth_username: For a trunk that asks for credentials; None has none.
         sip_auth_password: As above.
         parent_call_uuid: A live call of the same account that these belong to; None for none.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bothway.carrier.api import accounts, applications, calls, conferences, live, numbers, recordings, streams
 
-__all__ = ["OPERATIONS"]
+__all__ = [
+    "OPERATIONS",
+]
 
 OPERATIONS = (
     *accounts.OPERATIONS,

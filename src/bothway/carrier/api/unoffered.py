@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bothway.carrier.api.parameters import ApiError
 
-__all__ = ["UNOFFERED", "refuse_unoffered"]
+__all__ = [
+    "UNOFFERED",
+    "refuse_unoffered",
+]
 
 UNOFFERED = {
     "10dlc": "10DLC registration",

@@ -13,8 +13,8 @@ from typing import Any
 from bothway.carrier.call_order import CallOrder, Party
 from bothway.carrier.leg import SipAuth, Summons
 from bothway.carrier.performer import CallShell, PlacedCall
-from bothway.core.call import CallPlan
 from bothway.core.confirming import confirm
+from bothway.core.course import CallPlan
 from bothway.core.dialling import (
     CallLeg,
     ConfirmEnded,
@@ -32,7 +32,7 @@ from bothway.core.dialling import (
     LegTransferred,
     PassDigit,
 )
-from bothway.core.execution import VerbCommand, cause
+from bothway.core.execution import Execution, VerbCommand, Wait, cause
 from bothway.core.media import Media, MediaEvent
 from bothway.core.room import Room, Seat
 from bothway.errors import UsageError
@@ -129,10 +129,12 @@ class Dialling:
         leg = self._leg(command.leg)
         if leg is None:
             return
-        leg.core.early_media(self._loop.time())
+        leg.core.host(_let_hear, self._loop.time())
         leg.after_input()
         if command.heard:
             self._bridge_to(leg, one_way=True)
+        elif self._bridge is not None and self._bridge.leg is leg:
+            self._part()
 
     def _ask(self, command: ConfirmLeg) -> None:
         leg = self._leg(command.leg)
@@ -149,7 +151,9 @@ class Dialling:
         if leg is not None:
             self._bridge_to(leg, one_way=False)
             self._call.far_leg = leg
+            self._call.dial_connected()
             self._call.report.record("joined", call_id=leg.call_id)
+            self._call.dial_connected()
 
     def _drop(self, command: DropLeg) -> None:
         leg = self._let_go(command.leg)
@@ -220,6 +224,12 @@ class Dialling:
             self._bridge = None
 
 
+def _let_hear(call: Execution, now: float) -> Wait:
+    """Of a leg that rings: take its early media."""
+    call.early_media()
+    return Wait.NOTHING
+
+
 class _Bridge:
     """A caller and a called leg in a room of two.
 
@@ -281,10 +291,10 @@ class _CalledParty:
         if self.watched:
             self._dialling.tell(LegConfirmed(self._number, confirmed))
 
-    def leg_digit(self, digit: str) -> None:
+    def leg_digit(self, digit: str, *, in_band: bool) -> None:
         """It pressed a key."""
         if self.watched:
-            self._dialling.tell(LegDigit(self._number, digit))
+            self._dialling.tell(LegDigit(self._number, digit, in_band))
 
     def leg_transferred(self) -> None:
         """It goes its own way."""

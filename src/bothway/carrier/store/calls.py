@@ -82,12 +82,13 @@ class Calls:
             limit: How many at most.
             offset: How many are left out before them.
         """
+        ended = beside(calls.c.end_time, wanted.from_number, wanted.to_number)
         conditions = [
             calls.c.account == account,
             *_conditions(wanted),
-            *bounds(beside(calls.c.end_time, wanted.from_number, wanted.to_number), window(wanted.end_time, now)),
+            *bounds(ended, window(wanted.end_time, now)),
         ]
-        order = (calls.c.end_time.desc(), calls.c.call_uuid)
+        order = (ended.desc(), calls.c.call_uuid)
         return await self._database.read(lambda c: page(c, calls, CallRecord, conditions, order, limit, offset))
 
     async def live(

@@ -115,7 +115,7 @@ def begins(column: ColumnElement[Any], prefix: str | None) -> list[ColumnElement
 
 
 def beside(column: ColumnElement[Any], *prefixes: str | None) -> ColumnElement[Any]:
-    """The column of times for `bounds`, in a list of what `begins` with these.
+    """The column of times, for `bounds` and the order, in a list of what `begins` with these.
 
     The index of a nearly whole number finds a few calls; that of the times would go through all of the week's.
     """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bothway.core.execution import Executor
 from bothway.core.verbs import (
+    conference,
     dial,
     dtmf,
     get_digits,
     get_input,
     hangup,
     preanswer,
+    record,
     redirect,
     speak,
     stream,
@@ -17,6 +19,7 @@ from bothway.core.verbs import (
     wait,
 )
 from bothway.wire.verbs import (
+    Conference,
     Dial,
     Dtmf,
     GetDigits,
@@ -25,6 +28,7 @@ from bothway.wire.verbs import (
     Message,
     Play,
     PreAnswer,
+    Record,
     Redirect,
     Speak,
     Stream,
@@ -35,6 +39,7 @@ from bothway.wire.verbs import (
 __all__ = ["executor_of"]
 
 _EXECUTORS: dict[type, Executor] = {
+    Conference: conference.execute,
     Dial: dial.execute,
     Dtmf: dtmf.execute,
     GetDigits: get_digits.execute,
@@ -43,6 +48,7 @@ _EXECUTORS: dict[type, Executor] = {
     Message: unsupported.execute_message,
     Play: speak.execute,
     PreAnswer: preanswer.execute,
+    Record: record.execute,
     Redirect: redirect.execute,
     Speak: speak.execute,
     Stream: stream.execute,

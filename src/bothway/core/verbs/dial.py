@@ -5,7 +5,8 @@ called network plays, if it plays anything; and the ringing tone where there is 
 somewhere. A caller whose call is not answered yet hears it as early media, and is answered when it is joined.
 
 Who answers first is joined; with `confirmSound`, who first confirms. All others are ended by then (9000). While two are
-joined, keys of the one are passed on to the other; the streams of the caller's call hear of the caller's own alone.
+joined, keys that the one's leg tells of are passed on to the other, who hears tones anyway. The streams of the caller's
+call are told of the caller's own keys alone.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from bothway.core.execution import (
     CallBack,
     DigitPressed,
     Execution,
-    PromptEnded,
-    Ringback,
     TimerFired,
     VerbEvent,
     Wait,
     cause,
 )
-from bothway.core.side_document import SideSounds
+from bothway.core.key_patterns import KeyPatterns
+from bothway.core.listening import Listen, StopListening
+from bothway.core.ringing import RingingSounds
 from bothway.errors import UsageError
 from bothway.wire.digits import NO_DIGITS, DigitPlan, read_digits
 from bothway.wire.hangup import HangupCause
@@ -96,25 +97,6 @@ class _Leg:
         return self.state is not _State.GONE
 
 
-class _Keys:
-    """The keys of one party, and the patterns that are reported.
-
-    A pattern is reported with its last key, whatever was pressed before; of two that end with the same key, the longer.
-    """
-
-    def __init__(self, patterns: str | None) -> None:
-        found = {pattern.strip() for pattern in (patterns or "").split(",")} - {""}
-        self._patterns = sorted(found, key=lambda pattern: (-len(pattern), pattern))
-        self._pressed = ""
-
-    def press(self, digit: str) -> str | None:
-        """The pattern that this key completes."""
-        if not self._patterns:
-            return None
-        self._pressed = (self._pressed + digit)[-len(self._patterns[0]) :]
-        return next((pattern for pattern in self._patterns if self._pressed.endswith(pattern)), None)
-
-
 class DialMachine:
     """It is a `VerbMachine`.
 
@@ -131,11 +113,10 @@ class DialMachine:
         self._last: _Leg | None = None  # the last that was lost
         self._cancelled = False
         self._done = False
-        self._music: SideSounds | None = None
-        self._tone: str | None = None  # the ringing tone that is being heard
-        self._early: _Leg | None = None  # whose early media the caller hears
-        self._caller_keys = _Keys(verb.digits_match)
-        self._called_keys = _Keys(verb.digits_match_b_leg)
+        self._sounds = RingingSounds(call, verb.dial_music)
+        self._listens = bool(verb.digits_match) or verb.hangup_on_star  # to tones too: else nobody needs the caller's
+        self._caller_keys = KeyPatterns(verb.digits_match)
+        self._called_keys = KeyPatterns(verb.digits_match_b_leg)
         self._on: dict[type[VerbEvent], Callable[[Any, float], None]] = {
             LegPlaced: self._on_placed,
             LegRang: self._on_rang,
@@ -166,34 +147,29 @@ class DialMachine:
                     from_=verb.caller_id or "",
                     caller_name=verb.caller_name or "",
                     headers=read_sip_headers(verb.sip_headers, party.sip_headers),
-                    digits=self._digits(party.send_digits),
+                    digits=_digits(party.send_digits, call),
                     ring_seconds=verb.timeout or RING_SECONDS,
                 )
             )
-        if verb.dial_music is not None and verb.dial_music != "real":
-            self._music = SideSounds(call, verb.dial_music, "DialMusic", looped=True)
-            self._music.begin()
+        if self._listens:
+            call.send(Listen(keys=True))
+        self._sounds.begin()
 
     def receive(self, event: VerbEvent, now: float) -> None:
         """Something happened to the caller, or to one of those that are rung."""
-        if self._done:
+        if self._done or self._sounds.receive(event, now):
             return
-        if self._music is not None and self._music.receive(event, now):
-            self._music = None
-            self._sound()
-        elif isinstance(event, PromptEnded) and event.prompt_id == self._tone:
-            self._tone = None
-            self._sound()
-        else:
-            what = self._on.get(type(event))
-            if what is not None:
-                what(event, now)
+        what = self._on.get(type(event))
+        if what is not None:
+            what(event, now)
 
     def stop(self, now: float) -> None:
         """The caller is gone, or goes elsewhere: so are those that are rung, and the one that is joined."""
         if self._done:
             return
         self._done = True
+        if self._listens:
+            self._call.send(StopListening())
         for leg in self._alive():
             self._drop(leg, self._parting(leg), now)
 
@@ -203,17 +179,16 @@ class DialMachine:
         self._legs[event.leg].facts = event.facts
 
     def _on_rang(self, event: LegRang, now: float) -> None:
-        self._legs[event.leg].rang = True
-        self._sound()
+        leg = self._legs[event.leg]
+        if leg.state is _State.CALLED:
+            leg.rang = True
+            self._note_ringing()
 
     def _on_early_media(self, event: LegEarlyMedia, now: float) -> None:
         leg = self._legs[event.leg]
         if leg.state is not _State.CALLED:
             return
-        heard = self._verb.dial_music == "real" and self._joined is None and self._early is None
-        if heard:
-            self._hush()
-            self._early = leg
+        heard = self._sounds.takes(leg.number)
         if heard or leg.party.send_on_preanswer:
             self._call.send(EarlyLeg(leg.number, heard))
 
@@ -228,6 +203,9 @@ class DialMachine:
             self._join(leg, now)
             return
         leg.state = _State.CONFIRMING
+        if self._sounds.lost(leg.number):  # what it says now is not for the caller
+            self._call.send(EarlyLeg(leg.number, heard=False))
+        self._note_ringing()
         seconds = verb.confirm_timeout or CONFIRM_SECONDS
         self._call.send(ConfirmLeg(leg.number, verb.confirm_sound, verb.confirm_key, seconds))
 
@@ -245,7 +223,8 @@ class DialMachine:
         leg = self._joined
         if leg is None or event.leg != leg.number:
             return
-        self._call.send(PassDigit(None, event.digit))
+        if not event.in_band:
+            self._call.send(PassDigit(None, event.digit))
         match = self._called_keys.press(event.digit)
         if match is not None:
             self._tell(leg, "digits", {"DialDigitsMatch": match, "DialDigitsPressedBy": "BLeg"})
@@ -272,7 +251,8 @@ class DialMachine:
         leg = self._joined
         if leg is None or not leg.alive:
             return
-        self._call.send(PassDigit(leg.number, event.digit))
+        if not event.in_band:
+            self._call.send(PassDigit(leg.number, event.digit))
         match = self._caller_keys.press(event.digit)
         if match is not None:
             self._tell(leg, "digits", {"DialDigitsMatch": match, "DialDigitsPressedBy": "ALeg"})
@@ -288,8 +268,11 @@ class DialMachine:
     def _alive(self) -> list[_Leg]:
         return [leg for leg in self._legs.values() if leg.alive]
 
+    def _note_ringing(self) -> None:
+        self._sounds.note(rings=any(leg.rang for leg in self._alive()))
+
     def _join(self, leg: _Leg, now: float) -> None:
-        self._hush()
+        self._sounds.stop()
         for other in self._alive():
             if other is not leg:
                 self._drop(other, cause(9000, "Plivo"), now, "another party was faster")
@@ -307,8 +290,7 @@ class DialMachine:
     def _gone(self, leg: _Leg, why: HangupCause, now: float) -> None:
         leg.state, leg.cause = _State.GONE, why
         self._last = leg
-        if self._early is leg:
-            self._early = None
+        self._sounds.lost(leg.number)
         seconds = max(0, math.ceil(now - leg.answered_at)) if leg.answered_at is not None else 0
         ended = {
             "DialBLegDuration": str(seconds),
@@ -323,8 +305,8 @@ class DialMachine:
         """A leg is gone, by its own doing: if it was the joined one, or the last, there is no more to wait for."""
         if leg is self._joined or not self._alive():
             self._finish()
-        else:
-            self._sound()
+        elif self._joined is None:
+            self._note_ringing()
 
     def _give_up(self, now: float) -> None:
         """The caller wants no more of it, and stays."""
@@ -345,7 +327,9 @@ class DialMachine:
 
     def _finish(self) -> None:
         self._done = True
-        self._hush()
+        self._sounds.stop()
+        if self._listens:
+            self._call.send(StopListening())
         leg = self._joined or self._last
         assert leg is not None, "a dial ends with one of its legs"
         assert leg.cause is not None, "that leg is gone"
@@ -364,29 +348,6 @@ class DialMachine:
         if self._joined is not None:
             return "completed"
         return "cancel" if self._cancelled else _STATUSES.get(why.code) or unanswered_status(why)
-
-    # What the caller hears, and what is reported.
-
-    def _sound(self) -> None:
-        """The ringing tone, if it rings somewhere and there is nothing else to hear."""
-        silent = self._music is None and self._early is None and self._tone is None and self._joined is None
-        if silent and any(leg.alive and leg.rang for leg in self._legs.values()):
-            self._tone = self._call.say(Ringback())
-
-    def _hush(self) -> None:
-        if self._music is not None:
-            self._music.stop()
-            self._music = None
-        if self._tone is not None:
-            self._tone = None
-            self._call.hush()
-
-    def _digits(self, written: str | None) -> DigitPlan:
-        try:
-            return read_digits(written) if written else NO_DIGITS
-        except UsageError as error:
-            self._call.remark(f"the sendDigits of <Dial> are not pressed: {error}")
-            return NO_DIGITS
 
     def _tell(self, leg: _Leg, action: str, more: dict[str, str] | None = None) -> None:
         """Report to the `callbackUrl`."""
@@ -408,6 +369,14 @@ class DialMachine:
                 "DialBLegBillRate": f"{facts.bill_rate:f}",
             }
         self._call.send(CallBack("dial", url, self._verb.callback_method, _EVENTS[action], params | (more or {})))
+
+
+def _digits(written: str | None, call: Execution) -> DigitPlan:
+    try:
+        return read_digits(written) if written else NO_DIGITS
+    except UsageError as error:
+        call.remark(f"the sendDigits of <Dial> are not pressed: {error}")
+        return NO_DIGITS
 
 
 def execute(verb: Dial, call: Execution, now: float) -> Wait:

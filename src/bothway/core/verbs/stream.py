@@ -13,7 +13,7 @@ def execute(verb: Stream, call: Execution, now: float) -> Wait:
 
     A `<Stream>` that cannot be is reported to its status callback, and the next verb runs (section 1.5).
     """
-    problem = verb.problem() or call.too_many_streams
+    problem = verb.problem() or call.too_many_streams(verb)
     call.answer()
     if problem is not None:
         call.refuse_stream(verb, problem)
