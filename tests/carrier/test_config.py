@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,9 @@ def test_a_good_file(tmp_path: Path) -> None:
     found = config.application_of("1 5550100")
     assert found is not None
     assert found.name == "front desk"
-    assert found.order().plan == CallPlan("https://example.com/answer", "GET", "http://example.com/fallback", "POST", 60)
+    assert found.order().plan == CallPlan(
+        "https://example.com/answer", "GET", "http://example.com/fallback", "POST", 60
+    )
     assert config.application_of("+15550199") is None
 
 
@@ -59,7 +63,6 @@ def test_an_empty_file(tmp_path: Path, text: str) -> None:
 
 def test_a_token_is_not_shown() -> None:
     assert "one-token" not in repr(Config(accounts=(Account("MAONE", "one-token"),)))
-
 
 
 APPLICATION = "applications: [{name: a, answer_url: 'http://h/'%s}]\n"
@@ -99,6 +102,22 @@ BAD = [
     ("limits: {streams_per_call: 17}", "limits: streams_per_call is a number from 1 to 16"),
     ("limits: {streams_per_call: 0}", "limits: streams_per_call is a number from 1 to 16"),
     ("limits: {degraded_percent: [0]}", "limits: degraded_percent holds numbers from 1 to 100"),
+    ("accounts: [{auth_id: A, auth_token: x, timezone: Mars/North}]", "the timezone of account A is no IANA name"),
+    ("accounts: [{auth_id: A, auth_token: x, timezone: ../../etc/passwd}]", "the timezone of account A is no IANA"),
+    ("accounts: [{auth_id: A, auth_token: x, currency: rupees}]", "the currency of account A is not three capital"),
+    ("accounts: [{auth_id: A, auth_token: x, parent: B}]", "the parent of account A is none of the main accounts"),
+    ("accounts: [{auth_id: A, auth_token: x, cash_credits: much}]", "`$.accounts[0].cash_credits`"),
+    ("inventory: [{number: 'x1', country: US}]", "the rentable number x1 is not digits"),
+    ("inventory: [{number: '1555', country: usa}]", "the country of the rentable number 1555 is not two capital"),
+    ("inventory: [{number: '1555', country: US, type: odd}]", "Invalid enum value 'odd'"),
+    (
+        "inventory: [{number: '1555', country: US, voice_rate: -1}]",
+        "voice_rate of the rentable number 1555 is no",
+    ),
+    (
+        "inventory: [{number: '1555', country: US}, {number: '+1 555', country: US}]",
+        "the rentable number 1555 is there more than once",
+    ),
     ("!!python/object:os.system {}", "is not YAML"),
 ]
 
@@ -125,3 +144,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_applications_have_defaults() -> None:
     assert Application("a", "http://h/").order().plan == CallPlan("http://h/")
+
+
+def test_accounts_and_the_inventory(tmp_path: Path) -> None:
+    text = """
+accounts:
+  - {auth_id: MAONE, auth_token: t, timezone: Asia/Kolkata, currency: INR, cash_credits: 4.5, compliance_accepted: true}
+  - {auth_id: SAONE, auth_token: u, parent: MAONE}
+inventory: [{number: "+91 80 0000", country: IN, type: mobile, monthly_rental_rate: "2.50"}]
+"""
+    config = load_config(written(tmp_path, text))
+    main, sub = config.accounts
+    assert (main.main_id, sub.main_id, sub.parent) == ("MAONE", "MAONE", "MAONE")
+    assert (main.cash_credits, main.compliance_accepted) == (Decimal("4.5"), True)
+    assert datetime(2026, 1, 1, tzinfo=main.zone).utcoffset() == timedelta(hours=5, minutes=30)
+    assert sub.zone is UTC
+    assert config.inventory[0].monthly_rental_rate == Decimal("2.50")

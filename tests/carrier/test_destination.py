@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bothway.carrier.destination import DestinationKind, bare_number, destination_kind, is_endpoint, plain_destination
+from bothway.carrier.destination import (
+    DestinationKind,
+    bare_number,
+    destination_kind,
+    is_endpoint,
+    plain_destination,
+    written_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +46,9 @@ def test_an_endpoint_is_known_by_its_scheme() -> None:
 def test_two_spellings_of_a_destination_are_one() -> None:
     assert plain_destination("+1 555-0100") == plain_destination("15550100") == "15550100"
     assert plain_destination(" sip:a-b@example.com ") == "sip:a-b@example.com"
+
+
+def test_numbers_are_written_with_a_plus_or_without() -> None:
+    assert written_number("+15550100", plus=False) == written_number("15550100", plus=False) == "15550100"
+    assert written_number("+15550100", plus=True) == written_number("15550100", plus=True) == "+15550100"
+    assert written_number("sip:bob@example.com", plus=True) == "sip:bob@example.com"

@@ -162,5 +162,6 @@ async def test_a_disk_that_is_full_for_everything(tmp_path: Path) -> None:
         lines = [line for line in errors.splitlines() if line.startswith("ERROR")]
         failed = sorted(line.split(": ")[1] for line in lines if "records.db" not in line)
         assert failed == ["audio.wav cannot be written", "log.jsonl cannot be written"]
-        assert [line for line in lines if f"call {call_id}" in line and "records.db" in line], "the record is missed too"
+        missed = [line for line in lines if f"call {call_id}" in line and "records.db" in line]
+        assert missed, "the record of the call is not there either, and the log says so"
         assert [request.params["HangupCauseCode"] for request in w.site.asked("/hangup")] == ["4010"]

@@ -23,7 +23,7 @@ def test_the_two_profiles_are_the_design_s_table() -> None:
         stream_holds_call=True,
         signs_every_form=True,
         transfer_interrupts=True,
-        price_per_minute=0.003,
+        plus_in_numbers=False,
     )
     live = Profile(
         name="live",
@@ -37,14 +37,14 @@ def test_the_two_profiles_are_the_design_s_table() -> None:
         stream_holds_call=False,
         signs_every_form=False,
         transfer_interrupts=False,
-        price_per_minute=0.003,
+        plus_in_numbers=False,
     )
     assert (documented, live) == (DOCUMENTED, LIVE)
 
 
-def test_they_differ_in_all_but_price_and_limits() -> None:
+def test_they_differ_in_all_but_numbers_and_limits() -> None:
     same = {field.name for field in fields(Profile) if getattr(DOCUMENTED, field.name) == getattr(LIVE, field.name)}
-    assert same == {"price_per_minute", "limits"}
+    assert same == {"plus_in_numbers", "limits"}
 
 
 def test_the_limits_are_the_reference_s() -> None:

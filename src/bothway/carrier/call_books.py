@@ -13,8 +13,10 @@ from typing import cast
 
 import msgspec
 
+from bothway.carrier.api.calling_codes import country_of
 from bothway.carrier.call_order import CallOrder, Party
 from bothway.carrier.config import Account
+from bothway.carrier.destination import written_number
 from bothway.carrier.node import Node
 from bothway.carrier.rates import Rates, bill
 from bothway.carrier.store.records import CallRecord, CallState, Method, OutboxItem, StreamRecord, StreamState
@@ -25,7 +27,9 @@ from bothway.wire.webhooks import CallFacts, hangup_params, unanswered_status
 __all__ = ["CallBooks", "call_facts", "closed_callbacks", "closed_record"]
 
 
-def call_facts(party: Party, account: Account, rates: Rates, *, call_id: str, at: datetime) -> CallFacts:
+def call_facts(
+    party: Party, account: Account, rates: Rates, *, call_id: str, at: datetime, plus: bool = False
+) -> CallFacts:
     """What every webhook of a call will say of it.
 
     Args:
@@ -34,16 +38,21 @@ def call_facts(party: Party, account: Account, rates: Rates, *, call_id: str, at
         rates: What it costs.
         call_id: Its UUID.
         at: When it came in, or was placed.
+        plus: Whether its numbers are written with a `+`.
     """
     return CallFacts(
         call_uuid=call_id,
-        from_=party.from_.lstrip("+"),
-        to=party.to.lstrip("+"),
+        from_=written_number(party.from_, plus=plus),
+        to=written_number(party.to, plus=plus),
         direction=party.direction,
         auth_id=account.auth_id,
         session_start=at,
         bill_rate=rates.inbound if party.direction == "inbound" else rates.outbound,
+        country_code=country_of(party.from_ if party.direction == "inbound" else party.to),
         caller_name=party.caller_name,
+        forwarded_from=party.forwarded_from,
+        stir_verification=party.stir_verification,
+        stir_attestation=party.stir_attestation,
         request_uuid=party.request_uuid,
         parent_call_uuid=party.parent_call_uuid,
         sip_headers=party.sip_headers,
@@ -97,6 +106,7 @@ def closed_callbacks(call: CallRecord, auth_id: str) -> list[OutboxItem]:
         answer_time=call.answer_time,
         end_time=call.end_time,
         status=call.state,
+        duration=call.bill_duration,
         total_cost=call.amount,
     )
     item = OutboxItem(

@@ -24,6 +24,9 @@ class Party:
         caller_name: What the caller is announced as.
         request_uuid: What REST answered to the request for this call; empty for the call's own id.
         parent_call_uuid: The call that this one's leg was dialled for.
+        forwarded_from: Who forwarded the call here, if the leg knows.
+        stir_verification: Of the caller's number, as the leg knows it (plivo-protocol.md, 6.2).
+        stir_attestation: Of the caller's number: A, B, C or what stands here.
     """
 
     from_: str
@@ -33,6 +36,9 @@ class Party:
     caller_name: str = ""
     request_uuid: str = ""
     parent_call_uuid: str = ""
+    forwarded_from: str = ""
+    stir_verification: str = "Not Applicable"
+    stir_attestation: str = "Not Applicable"
 
 
 @dataclass(frozen=True, slots=True)

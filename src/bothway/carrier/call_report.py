@@ -175,7 +175,7 @@ class CallReport:
             self._facts,
             end_cause,
             start_time=self._facts.session_start,
-            answer_time=self.moment(answered_at) if answered_at is not None else None,
+            answer_time=self.books.call.answer_time,
             end_time=self.moment(now),
             zone=self._zone,
         )

@@ -132,12 +132,12 @@ class CallStreams:
 
     def send_media(self, media: Media) -> None:
         """After a tick."""
-        for client in self._attached.values():
+        for client in list(self._attached.values()):  # one that is dropped leaves
             client.send_media(media.to_send(client.stream))
 
     def flush(self, media: Media) -> None:
         """After an input to the media machine outside a tick: send what it has."""
-        for client in self._attached.values():
+        for client in list(self._attached.values()):
             for message in media.to_send(client.stream):
                 client.send(message)
 

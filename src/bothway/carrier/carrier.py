@@ -10,12 +10,14 @@ import secrets
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 from bothway.carrier.api.access import Gate, account_of
+from bothway.carrier.api.elsewhere import Elsewhere
 from bothway.carrier.api.operations import Resources
 from bothway.carrier.api.rest import RestApi
 from bothway.carrier.call_books import closed_callbacks
@@ -29,8 +31,9 @@ from bothway.carrier.leg import Leg
 from bothway.carrier.legs.websocket import WebSocketLeg
 from bothway.carrier.lines import Lines
 from bothway.carrier.live_call import LiveCall
+from bothway.carrier.neighbours import Neighbours
 from bothway.carrier.node import Ids, Node
-from bothway.carrier.node_slot import NodeSlot
+from bothway.carrier.node_slot import NodeSlot, StartTurn
 from bothway.carrier.recording_upkeep import look_after_recordings, unfinished_recordings
 from bothway.carrier.recordings import Recordings
 from bothway.carrier.recovery import LiveCalls, recover
@@ -94,6 +97,8 @@ class Carrier:
         tls: Serves HTTPS and WSS.
         public_url: The origin at which clients reach the HTTP API, where something stands in front of it; it is in the
             URLs of recordings.
+        workers: How many carriers share the port, the data folder and the account's rate of calls: a request for a call
+            that another of them has is passed on to it.
         seed: Makes ids and nonces the same in every run; for tests only.
 
     Attributes:
@@ -119,11 +124,15 @@ class Carrier:
         connect: Connect = connect,
         tls: ssl.SSLContext | None = None,
         public_url: str | None = None,
+        workers: int = 1,
         seed: int | None = None,
     ) -> None:
         self.config = config or Config()
         self.account = account or self.config.account(None) or new_account()
-        self.profile = profile
+        if workers > 1 and data is None:
+            raise UsageError("carriers that share a port share a data folder too, and this one has none")
+        self.profile = _share_of(profile, workers)
+        self._workers = workers
         self.metrics = Metrics()
         self.health = Health()
         self._data = data
@@ -143,6 +152,7 @@ class Carrier:
         self._exchange: Exchange | None = None
         self._live: LiveCalls | None = None
         self._slot = NodeSlot()
+        self._neighbours: Neighbours | None = None
         self._store: Store | None = None
         self._delivery: Delivery | None = None
         self._tasks: Tasks | None = None
@@ -153,7 +163,9 @@ class Carrier:
             redact(known.auth_token)
         self._rest = RestApi(self.health, self.metrics, self.new_id, requests_per_5s=profile.limits.requests_per_5s)
         self.api: ASGIApp = self._rest
-        self._server = Server(self.api, self._accept, host=host, port=port, ssl=tls) if host is not None else None
+        self._server: Server | None = None
+        if host is not None:
+            self._server = Server(self.api, self._accept, host=host, port=port, ssl=tls, reuse_port=workers > 1)
 
     @property
     def url(self) -> str:
@@ -193,10 +205,19 @@ class Carrier:
         Raises:
             UsageError: The port cannot be had, or the data folder cannot be written.
         """
-        if self._data is not None:
-            self._slot = await asyncio.to_thread(self._prepare, self._data)
         if self._http is None:
             self._http = self._own_http = HttpClient(allow_private=self._allow_private)
+        turn = StartTurn()
+        if self._data is not None:
+            turn, self._slot = await asyncio.to_thread(_prepare, self._data)
+            self._ids.belong_to(self._slot.number)
+        try:
+            await self._start(turn, self._http)
+        finally:
+            turn.end()
+
+    async def _start(self, turn: StartTurn, http: HttpRequester) -> None:
+        """Start, with a number among the carriers of the data folder."""
         self._tasks = Tasks()
         try:
             keys = await asyncio.to_thread(Keys.load, self._data)
@@ -210,7 +231,7 @@ class Carrier:
             profile=self.profile,
             config=self.config,
             account=self.account,
-            http=self._http,
+            http=http,
             voice=self._voice or offline_voice(),
             ears=self._ears,
             ticker=Ticker(self.metrics.tick_late_seconds.observe),
@@ -243,6 +264,9 @@ class Carrier:
             await self._open(self._node, keys)
             dead = await self._account_for_the_dead(self._delivery, self._store)
             left = await asyncio.to_thread(unfinished_recordings, self._node.recordings.root, dead)
+            turn.end()
+            if self._neighbours is not None:
+                await self._neighbours.open(self._rest.inside)
             if self._server is not None:
                 await self._server.start()
                 self._node.public_url = self._origin()
@@ -271,7 +295,9 @@ class Carrier:
             data=node.recordings.root,
             public_url=self._public_url or None,
         )
-        self._rest.open(resources, node.tasks)
+        if self._workers > 1 and self._data is not None:
+            self._neighbours = Neighbours(self._data, self._slot.number)
+        self._rest.open(resources, node.tasks, Elsewhere(self._neighbours) if self._neighbours is not None else None)
 
     def _make_lines(self, node: Node, directory: Directory) -> Lines:
         """All that can be called."""
@@ -300,21 +326,6 @@ class Carrier:
         """Where clients reach the HTTP API; empty where nobody has said."""
         return self._public_url or (self._server.url if self._server is not None else "")
 
-    def _prepare(self, data: Path) -> NodeSlot:
-        """See that the data folder can be used, and end the logs of calls that a killed carrier left there."""
-        try:
-            data.mkdir(parents=True, exist_ok=True)
-            probe = data / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-            recovered = recover(data)
-            slot = NodeSlot.take(data)
-        except OSError as error:
-            raise UsageError(f"the data folder {data} cannot be used: {error.strerror or error}") from None
-        for call_id in recovered:
-            logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
-        return slot
-
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more calls, let the live ones end within `grace` seconds, and end the others.
 
@@ -333,6 +344,8 @@ class Carrier:
 
     async def _release(self, node: Node) -> None:
         self._node = None
+        if self._neighbours is not None:
+            await self._neighbours.close()
         node.ticker.close()
         await node.tasks.close(5.0)
         await node.delivery.close()
@@ -473,3 +486,29 @@ class Carrier:
 
 def _now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _share_of(profile: Profile, workers: int) -> Profile:
+    """The profile of one of several carriers: each places its part of an account's calls a second."""
+    rate = profile.limits.calls_per_second / workers
+    return replace(profile, limits=replace(profile.limits, calls_per_second=rate)) if workers > 1 else profile
+
+
+def _prepare(data: Path) -> tuple[StartTurn, NodeSlot]:
+    """See that the data folder can be used, and end the logs of calls that a killed carrier left there."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+        recovered = recover(data)
+        turn = StartTurn.take(data)
+    except OSError as error:
+        raise UsageError(f"the data folder {data} cannot be used: {error.strerror or error}") from None
+    for call_id in recovered:
+        logger.warning("call %s was live when the carrier was killed: its log says so now", call_id)
+    try:
+        return turn, NodeSlot.take(data)
+    except BaseException:
+        turn.end()
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class ConferenceRecorder:
         self._name = name
         self._uuid = uuid
         self._open: OpenRecording | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
         self.running: ConferenceRecording | None = None
 
     def start(self, order: RecordOrder, params: Mapping[str, str]) -> ConferenceRecording:
@@ -88,8 +90,14 @@ class ConferenceRecorder:
         if recording is None:
             return False
         self._room.remove_tap(recording)
-        self._node.tasks.spawn(self._finish(recording), f"recording {recording.recording_id}")
+        task = self._node.tasks.spawn(self._finish(recording), f"recording {recording.recording_id}")
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
         return True
+
+    async def finished(self) -> None:
+        """Wait until all that was stopped is complete."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
 
     def _full(self) -> None:
         self.stop()

@@ -82,14 +82,15 @@ class LiveMember:
         member: Its place.
 
     Attributes:
+        conference: As given.
         call: As given.
         place: As `member`.
     """
 
     def __init__(self, conference: LiveConference, call: ConferenceCall, member: Member) -> None:
+        self.conference = conference
         self.call = call
         self.place = member
-        self._conference = conference
 
     @property
     def member_id(self) -> str:
@@ -118,18 +119,18 @@ class LiveMember:
 
     def mute(self, on: bool) -> None:
         """Let the others not hear it, or hear it again."""
-        self._conference.core.mute(self.member_id, on)
+        self.conference.core.mute(self.member_id, on)
         self.call.report.record("muted" if on else "unmuted")
 
     def deafen(self, on: bool) -> None:
         """Let it not hear the others, or hear them again."""
-        self._conference.core.deafen(self.member_id, on)
+        self.conference.core.deafen(self.member_id, on)
         self.call.report.record("deafened" if on else "undeafened")
 
     def kick(self) -> None:
         """Put it out of the conference."""
-        self._conference.core.kick(self.member_id)
-        self._conference.after_input()
+        self.conference.core.kick(self.member_id)
+        self.conference.after_input()
 
     def hangup(self) -> None:
         """End its call."""
@@ -150,14 +151,6 @@ class LiveMember:
     def stop_speaking(self) -> None:
         """Stop what `speak` began."""
         self.call.overlay.stop("speak")
-
-    def leave(self) -> None:
-        """It goes, of its own accord."""
-        self._conference.leave(self)
-
-    def relay(self, digit: str) -> None:
-        """It pressed a key, which is pressed towards the others too."""
-        self._conference.relay(self, digit)
 
     def _overlay(self, kind: OverlayKind, prompts: Sequence[Play | Speak]) -> None:
         self.call.overlay.begin(kind, prompts, replace=False, loop=False, seconds=None)
@@ -249,6 +242,10 @@ class LiveConference:
     def after_input(self) -> None:
         """The core was told something: do what it asks for."""
         self._driver.after_input()
+
+    async def finished(self) -> None:
+        """Wait until its recordings that have ended are complete."""
+        await self._recorder.finished()
 
     def hangup(self) -> None:
         """End the calls of all members."""

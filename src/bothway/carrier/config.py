@@ -133,7 +133,7 @@ class RentableNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of the file."""
+    """All of the file; `plus_in_numbers` is the field of `bothway.core.profile.Profile`."""
 
     accounts: tuple[Account, ...] = ()
     applications: tuple[Application, ...] = ()
@@ -143,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     barred: tuple[str, ...] = ()
     rates: Rates = Rates()
     limits: Limits = Limits()
+    plus_in_numbers: bool = False
 
     def application_of(self, number: str) -> Application | None:
         """The application that answers `number`, written with or without its `+`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
-__all__ = ["DestinationKind", "bare_number", "destination_kind", "is_endpoint", "plain_destination"]
+__all__ = ["DestinationKind", "bare_number", "destination_kind", "is_endpoint", "plain_destination", "written_number"]
 
 DestinationKind: TypeAlias = Literal["number", "endpoint", "invalid"]
 """A telephone number, a SIP endpoint, or what can be neither."""
@@ -37,3 +37,14 @@ def destination_kind(destination: str) -> DestinationKind:
 def plain_destination(destination: str) -> str:
     """A destination as it is compared with others: the bare number, or the SIP address as it stands."""
     return destination.strip() if is_endpoint(destination) else bare_number(destination)
+
+
+def written_number(number: str, *, plus: bool) -> str:
+    """A number as callbacks and records write it: captured ones have no `+`, others do (plivo-protocol.md, D50).
+
+    Args:
+        number: With or without a `+`; what is no telephone number, a SIP address say, is only freed of one.
+        plus: Whether telephone numbers get one.
+    """
+    bare = number.lstrip("+")
+    return f"+{bare}" if plus and _NUMBER.fullmatch(bare) else bare

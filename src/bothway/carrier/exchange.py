@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bothway.audio.format import MULAW_8K
+from bothway.carrier.api.calling_codes import country_of
 from bothway.carrier.api.switch import CallControl, CallRequest, ConferenceControl, MachineDetection, RefusedError
 from bothway.carrier.call_control import LiveCallControl
 from bothway.carrier.call_order import CallOrder, Party, Screening
 from bothway.carrier.call_queue import CallQueue, QueueFullError
 from bothway.carrier.config import Account
+from bothway.carrier.destination import written_number
 from bothway.carrier.leg import SipAuth, Summons
 from bothway.carrier.lines import BarredError, Lines
 from bothway.carrier.node import Node
@@ -116,6 +118,7 @@ class Exchange:
 
     def _record(self, account: Account, request: CallRequest, destination: str) -> CallRecord:
         call_id = self._node.ids.uuid()
+        plus = self._node.profile.plus_in_numbers
         return CallRecord(
             call_uuid=call_id,
             request_uuid=call_id,
@@ -123,12 +126,13 @@ class Exchange:
             sub_account=account.auth_id if account.parent else "",
             node=self._node.name,
             direction="outbound",
-            from_number=request.from_.lstrip("+"),
-            to_number=destination.lstrip("+"),
+            from_number=written_number(request.from_, plus=plus),
+            to_number=written_number(destination, plus=plus),
             caller_name=request.caller_name,
             parent_call_uuid=request.parent_call_uuid,
             initiation_time=datetime.fromtimestamp(time.time(), UTC),
             rate=self._node.config.rates.outbound,
+            country_code=country_of(destination),
             answer_url=request.answer_url,
             answer_method=request.answer_method,
             hangup_url=request.hangup_url or request.answer_url,

@@ -116,7 +116,8 @@ class LiveCall:
         born = self._loop.time()
         self.epoch = time.time() - born
         at = datetime.fromtimestamp(self.epoch + born, UTC)
-        self.facts = call_facts(party, account, node.config.rates, call_id=call_id, at=at)
+        plus = node.profile.plus_in_numbers
+        self.facts = call_facts(party, account, node.config.rates, call_id=call_id, at=at, plus=plus)
         self.report = CallReport(node, leg, self.facts, order, account, born=born, epoch=self.epoch)
         self.core = Call(order.plan, node.profile)
         self._driver: Driver[Command, CallEvent] = Driver(self.core, self._obey, self.report.call_event)
@@ -133,7 +134,7 @@ class LiveCall:
         self._performers: tuple[Performer, ...] = (self.recorder, *(made(self) for made in PERFORMERS))
         self._commands: dict[type[Any], Callable[[Any], None]] = {
             Answer: self._answer,
-            EarlyMedia: self._early_media,
+            EarlyMedia: self._start_media,
             Fetch: self._documents.fetch,
             CallBack: self._documents.call_back,
             OpenStream: self.streams.open,
@@ -313,24 +314,23 @@ class LiveCall:
     def _obey(self, command: Command) -> None:
         self._commands[type(command)](command)
 
-    def _answer(self, _: Answer) -> None:
-        self._start_media()
+    def _answer(self, command: Answer) -> None:
+        self._start_media(command)
         assert self.media is not None, "it was made just now"
         self.report.answered(self.media)
         if self._screening is not None:
             self._screening.begin(self.media)
         self.leg.answered()
 
-    def _early_media(self, _: EarlyMedia) -> None:
-        self._start_media()
-        assert self.media is not None, "it was made just now"
-        self.report.hears(self.media)
-        self.report.record("early_media")
-
-    def _start_media(self) -> None:
-        if self.media is None:
+    def _start_media(self, command: Answer | EarlyMedia) -> None:
+        media = self.media
+        if media is None:
             start = self.node.ticker.join(self.tick, self.tick_failed)
-            self.media = Media(self.leg.format, start=start, playout_seconds=self.node.profile.limits.playout_seconds)
+            seconds = self.node.profile.limits.playout_seconds
+            media = self.media = Media(self.leg.format, start=start, playout_seconds=seconds)
+        self.report.hears(media)
+        if isinstance(command, EarlyMedia):
+            self.report.record("early_media")
 
     def _end(self, end: End) -> None:
         self.streams.end()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from bothway.carrier.node import node_of
 from bothway.errors import PeerError
@@ -88,14 +89,17 @@ class Neighbours:
     Args:
         folder: The data folder.
         number: This one's.
+
+    Attributes:
+        number: As given.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
         self._notes = folder / "nodes"
-        self._number = number
+        self.number = number
         self._server: Server | None = None
         self._own: Path | None = None
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._sessions: dict[int, tuple[Path, aiohttp.ClientSession]] = {}
 
     async def open(self, app: ASGIApp) -> None:
         """Answer the others by `app` from now on. What a predecessor of this number left is removed.
@@ -103,7 +107,7 @@ class Neighbours:
         Raises:
             OSError, UsageError: There is no place for the socket or the note.
         """
-        left = self._socket_of(self._number)
+        left = self._socket_of(self.number)
         if left is not None:
             _remove(left)
         # Not in the data folder: the name of a socket has at most 100 bytes or so, whatever the folder is called.
@@ -119,25 +123,27 @@ class Neighbours:
     async def close(self) -> None:
         """Answer nobody, and ask nobody."""
         if self._own is not None:
-            self._note_of(self._number).unlink(missing_ok=True)
+            self._note_of(self.number).unlink(missing_ok=True)
         if self._server is not None:
             await self._server.stop(grace=0.5)
         if self._own is not None:
             _remove(self._own)
             self._own = None
-        for session in self._sessions.values():
+        for _, session in self._sessions.values():
             await session.close()
         self._sessions.clear()
 
     def owner_of(self, call_id: str) -> int | None:
         """The number of the other carrier that has made the id of a call, if there is one; it may have been killed."""
         number = node_of(call_id)
-        return number if number not in (None, self._number) and self._note_of(number or 0).exists() else None
+        if number is None or number == self.number or not self._note_of(number).exists():
+            return None
+        return number
 
     def others(self) -> list[int]:
         """The numbers of all of them; some may have been killed."""
         found = [int(note.stem) for note in self._notes.glob("*.json") if note.stem.isdecimal()]
-        return sorted(number for number in found if number != self._number)
+        return sorted(number for number in found if number != self.number)
 
     async def ask(self, number: int, asked: Asked) -> Told:
         """Hand a request to a carrier, and give its answer.
@@ -149,11 +155,12 @@ class Neighbours:
         if socket is None:
             raise NoNeighbourError(f"worker {number} does not run", gone=True)
         headers = {name: value for name, value in asked.headers.items() if name.lower() not in _NOT_PASSED_ON}
-        headers["X-Forwarded-Proto"] = asked.scheme
+        headers["x-forwarded-proto"] = asked.scheme
         try:
-            async with self._session(str(socket)).request(
+            session = await self._session(number, socket)
+            async with session.request(
                 asked.method,
-                f"http://neighbour{asked.target}",
+                URL(f"http://neighbour{asked.target}", encoded=True),
                 data=asked.body or None,
                 headers=headers,
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
@@ -171,22 +178,25 @@ class Neighbours:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoNeighbourError(f"worker {number} did not answer: {type(error).__name__}", gone=False) from error
 
-    def _session(self, socket: str) -> aiohttp.ClientSession:
-        session = self._sessions.get(socket)
-        if session is None:
-            session = self._sessions[socket] = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(socket, limit=32),
+    async def _session(self, number: int, socket: Path) -> aiohttp.ClientSession:
+        at, session = self._sessions.get(number, (None, None))
+        if session is None or at != socket:
+            if session is not None:  # of a carrier that has been killed, and runs again
+                await session.close()
+            session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(socket), limit=32),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 timeout=aiohttp.ClientTimeout(ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS),
             )
+            self._sessions[number] = socket, session
         return session
 
     def _note_of(self, number: int) -> Path:
         return self._notes / f"{number}.json"
 
     def _note(self) -> None:
-        note = self._note_of(self._number)
+        note = self._note_of(self.number)
         draft = note.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps({"socket": str(self._own), "pid": os.getpid()}), encoding="utf-8")
         draft.replace(note)

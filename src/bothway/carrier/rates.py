@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
+
+from bothway.wire.billing import MINUTE, billed_seconds, started_seconds
 
 __all__ = ["Bill", "Rates", "bill"]
 
@@ -48,7 +49,5 @@ class Bill(NamedTuple):
 
 def bill(seconds: float, rate: Decimal) -> Bill:
     """What `seconds` cost at `rate` a minute: every started minute counts whole (plivo-protocol.md, 5.2 and 6.3)."""
-    # A call's clock adds floats: a minute sharp must not become two.
-    whole = math.ceil(round(max(0.0, seconds), 6))
-    minutes = math.ceil(whole / 60)
-    return Bill(whole, minutes * 60, rate * minutes)
+    billed = billed_seconds(seconds)
+    return Bill(started_seconds(seconds), billed, rate * (billed // MINUTE))

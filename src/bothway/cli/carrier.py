@@ -14,6 +14,7 @@ from typing import Any
 from bothway.carrier.carrier import Carrier, new_account
 from bothway.carrier.config import Account, Config, load_config
 from bothway.cli.process import announce, server_tls, set_up_logs, settle_memory, stop_signal
+from bothway.cli.workers import Crew, is_worker
 from bothway.core.profile import profile_named
 from bothway.errors import UsageError
 from bothway.runtime import logs
@@ -31,7 +32,8 @@ def add_parser(commands: Any) -> None:
         help="run the carrier alone",
         description="Run the carrier. One line `ready {json}` on stdout says where it is when it takes calls. "
         "The account is that of --config, or BOTHWAY_AUTH_ID and BOTHWAY_AUTH_TOKEN, or one that is made and kept in "
-        "the data folder. SIGTERM lets calls end before the process does; a second one does not.",
+        "the data folder. SIGTERM lets calls end before the process does; a second one does not. Of several workers, "
+        "one that dies is started again.",
     )
     add_options(parser, "carrier")
     parser.set_defaults(run=run)
@@ -41,17 +43,24 @@ async def run(arguments: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM, then let calls end."""
     settings = Settings.from_arguments("carrier", arguments)
     set_up_logs(settings)
+    if settings.workers > 1 and not is_worker():
+        return await Crew(["carrier"], settings, restart=True).run()
     config = load_config(settings.config) if settings.config is not None else Config()
     carrier = Carrier(
         account=_account(settings, config),
         config=config,
-        profile=dataclasses.replace(profile_named(settings.profile), limits=config.limits),
+        profile=dataclasses.replace(
+            profile_named(settings.profile), limits=config.limits, plus_in_numbers=config.plus_in_numbers
+        ),
         host=settings.http.host,
         port=settings.http.port,
         data=settings.data,
+        db=settings.db,
         record_audio=settings.recordings,
         allow_private=settings.allow_private,
         tls=server_tls(settings),
+        public_url=settings.public_url,
+        workers=settings.workers,
     )
     stopped = stop_signal()
     await carrier.start()

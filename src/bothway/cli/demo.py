@@ -37,6 +37,7 @@ NUMBER = "15550100"
 _AGENT = "bothway.cli.demo_agent:app"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the hosts to listen at, and where they are reached
 _ALONE = {
+    "BOTHWAY_DB": "",
     "BOTHWAY_PUBLIC_URL": "",
     "BOTHWAY_TLS_CERT": "",
     "BOTHWAY_TLS_KEY": "",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,28 +11,13 @@ from types import ModuleType
 from typing import Any
 
 from bothway.app.app import App
-from bothway.cli.process import (
-    Child,
-    announce,
-    first_ended,
-    free_address,
-    server_tls,
-    set_up_logs,
-    settle_memory,
-    stop_signal,
-    until_stopped,
-)
-from bothway.errors import BothwayError, PeerError, UsageError
+from bothway.cli.process import announce, server_tls, set_up_logs, settle_memory, stop_signal
+from bothway.cli.workers import Crew, export, is_worker
+from bothway.errors import BothwayError, UsageError
 from bothway.runtime.server import Server
-from bothway.runtime.settings import Settings, add_options, settings_of
+from bothway.runtime.settings import Settings, add_options
 
 __all__ = ["BrokenModuleError", "add_parser", "load_app", "run"]
-
-_WORKER = "BOTHWAY_WORKER"
-"""Set in a worker's environment: its port is shared, and it supervises nobody."""
-
-_CLOSING_SECONDS = 10.0
-"""What a worker may take beyond its calls' time to end: answers and callbacks are sent, sockets closed."""
 
 
 class BrokenModuleError(BothwayError):
@@ -81,9 +64,9 @@ async def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM, then let calls end."""
     settings = Settings.from_arguments("serve", arguments)
     set_up_logs(settings)
-    if settings.workers > 1 and _WORKER not in os.environ:
-        return await _supervise(arguments.app, settings)
-    _export(settings)
+    if settings.workers > 1 and not is_worker():
+        return await Crew(["serve", arguments.app], settings, restart=False).run()
+    export("serve", settings)
     app = load_app(arguments.app)
     server = Server(
         app,
@@ -91,7 +74,7 @@ async def run(arguments: argparse.Namespace) -> int:
         host=settings.http.host,
         port=settings.http.port,
         ssl=server_tls(settings),
-        reuse_port=_WORKER in os.environ,
+        reuse_port=is_worker(),
     )
     stopped = stop_signal()
     await app.start()
@@ -142,39 +125,3 @@ def _show(error: Exception) -> None:
             break
         last = last.tb_next
     traceback.print_exception(type(error), error, last)
-
-
-def _export(settings: Settings) -> None:
-    """Put what the options say where an `App` that is made in the user's module looks for it."""
-    for setting in settings_of("serve"):
-        value = getattr(settings, setting.name)
-        if setting.option is not None and value is not None:
-            os.environ[setting.variables[0]] = ("0", "1")[value] if isinstance(value, bool) else str(value)
-
-
-async def _supervise(target: str, settings: Settings) -> int:
-    """Run several processes on one port; the kernel shares the connections out. If one dies, all are ended."""
-    # Sharing a port is for our workers: what listens there already would get a part of their calls.
-    address = free_address(settings.http)
-    _export(settings)  # the workers read everything else from the environment
-    options = ["serve", target, "--http", str(address)]
-    workers = [Child(f"worker {n}", options, {_WORKER: str(n)}) for n in range(1, settings.workers + 1)]
-    stopped = stop_signal()
-    try:
-        facts = await until_stopped(_start(workers), stopped)
-        if facts is None:
-            return 0
-        announce(url=facts["url"], workers=settings.workers)
-        died = await until_stopped(first_ended(workers), stopped)
-        if died is not None:
-            raise PeerError(f"{died.end}: its own lines say why, and the others are stopped")
-    finally:
-        await asyncio.gather(*(worker.stop(settings.drain_seconds + _CLOSING_SECONDS) for worker in workers))
-    return 0
-
-
-async def _start(workers: list[Child]) -> dict[str, Any]:
-    """Start the first, which may find what is wrong for all, and then the others at once. Gives its ready line."""
-    facts = await workers[0].start()
-    await asyncio.gather(*(worker.start() for worker in workers[1:]))
-    return facts

@@ -120,9 +120,10 @@ class ConfirmLeg(VerbCommand):
 
 @dataclass(frozen=True, slots=True)
 class JoinLeg(VerbCommand):
-    """Let the leg and the caller hear each other."""
+    """Let the leg and the caller hear each other; `listens` to the called party's keys that are tones, too."""
 
     leg: int
+    listens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

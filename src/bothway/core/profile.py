@@ -62,7 +62,8 @@ class Profile:
         stream_holds_call: Whether a stream with `keepCallAlive="false"` keeps the call up after the last verb.
         signs_every_form: Whether the upgrade's V3 header lists the http, https and literal form of the URL, or http.
         transfer_interrupts: Whether a REST transfer ends a stream that blocks the document at once.
-        price_per_minute: What a started minute of streaming costs, in US dollars.
+        plus_in_numbers: Whether the numbers in callbacks and records begin with a `+`; captured ones are of both
+            kinds (plivo-protocol.md, D50).
         limits: The bounds.
     """
 
@@ -77,7 +78,7 @@ class Profile:
     stream_holds_call: bool
     signs_every_form: bool
     transfer_interrupts: bool
-    price_per_minute: float = 0.003
+    plus_in_numbers: bool = False
     limits: Limits = field(default_factory=Limits)
 
 

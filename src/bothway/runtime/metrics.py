@@ -149,7 +149,7 @@ METRICS = (
         "Requests and streams that an app refused as not the carrier's",
         (("kind", REFUSED),),
     ),
-    Metric("counter", "bothway_record_write_failures_total", "Writes of call, stream and recording records that failed"),
+    Metric("counter", "bothway_record_write_failures_total", "Records of calls, streams and recordings not written"),
     Metric("counter", "bothway_evidence_write_failures_total", "Writes of event logs and recordings that failed"),
     Metric(
         "counter",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bothway.errors import UsageError
 from bothway.runtime.logs import LEVELS
@@ -159,6 +159,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")) or any(character.isspace() for character in text):
+        raise ValueError("postgresql://user:password@host:port/database")
+    return text
+
+
 def parse_origin(text: str) -> str:
     """Read an http(s) URL without credentials, query and fragment; a slash at its end is dropped.
 
@@ -236,6 +242,14 @@ class Settings:
         default=Path(".bothway"),
         metadata=_about(_path, "the folder for what must outlive the process", _CARRIERS),
     )
+    db: str | None = field(
+        default=None,
+        metadata=_about(
+            _database,
+            "keep records in this PostgreSQL database, not in the data folder; with a password, use the variable",
+            "carrier",
+        ),
+    )
     auth_id: str | None = field(
         default=None,
         metadata=_about(
@@ -280,10 +294,10 @@ class Settings:
     public_url: str | None = field(
         default=None,
         metadata=_about(
-            parse_origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "serve"
+            parse_origin, "the origin that the outside sees, where a tunnel or a proxy stands in front", "carrier serve"
         ),
     )
-    workers: int = field(default=1, metadata=_about(_workers, "the number of processes to run", "serve"))
+    workers: int = field(default=1, metadata=_about(_workers, "the number of processes to run", "carrier serve"))
     tls_cert: Path | None = field(
         default=None, metadata=_about(_path, "the certificate chain to serve TLS with, as PEM", "carrier serve")
     )
@@ -333,7 +347,7 @@ class Settings:
 
     def __repr__(self) -> str:
         shown = (
-            f"{one.name}={'***' if one.is_secret and value is not None else repr(value)}"
+            f"{one.name}={'***' if (one.is_secret or one.name == 'db') and value is not None else repr(value)}"
             for one in settings_of()
             for value in (getattr(self, one.name),)
         )
@@ -342,7 +356,9 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown, for `bothway.runtime.logs.redact`."""
-        values = (getattr(self, one.name) for one in settings_of() if one.is_secret)
+        values = [getattr(self, one.name) for one in settings_of() if one.is_secret]
+        if self.db is not None:
+            values.append(unquote(urlsplit(self.db).password or "") or None)
         return tuple(dict.fromkeys(value for value in values if value is not None))
 
     @classmethod
@@ -447,7 +463,13 @@ def add_options(parser: argparse.ArgumentParser, command: str) -> None:
             )
 
 
-_METAVARS: dict[Callable[[str], Any], str] = {parse_address: "HOST:PORT", _path: "PATH", _workers: "N"}
+_METAVARS: dict[Callable[[str], Any], str] = {
+    parse_address: "HOST:PORT",
+    parse_origin: "URL",
+    _database: "URL",
+    _path: "PATH",
+    _workers: "N",
+}
 
 
 def _shown(default: object) -> str:

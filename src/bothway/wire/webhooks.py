@@ -7,7 +7,6 @@ liberal: a field that is missing or unreadable is empty, and one that is unknown
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -15,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
 
 from bothway.errors import PeerError, UsageError
+from bothway.wire.billing import MINUTE, billed_seconds, started_seconds
 from bothway.wire.hangup import HANGUP_CAUSES, HangupCause
 
 __all__ = [
@@ -181,6 +181,7 @@ def hangup_params(
     answer_time: datetime | None,
     end_time: datetime,
     status: str | None = None,
+    duration: float | None = None,
     total_cost: Decimal | None = None,
     zone: tzinfo = UTC,
 ) -> dict[str, str]:
@@ -196,6 +197,7 @@ def hangup_params(
         answer_time: When it was answered, if it was.
         end_time: When it ended.
         status: Another `CallStatus` than the cause tells.
+        duration: Other seconds that count than those from the answer to the end.
         total_cost: Another price than `bill_rate` times the started minutes.
         zone: The account's time zone, in which the three times are written, without naming it.
 
@@ -206,15 +208,16 @@ def hangup_params(
         if at is not None:
             _aware(at, name)
     answered = answer_time is not None
-    seconds = max(0, math.ceil((end_time - answer_time).total_seconds())) if answer_time is not None else 0
-    minutes = math.ceil(seconds / 60)
-    cost = facts.bill_rate * minutes if total_cost is None else total_cost
+    if duration is None:
+        duration = (end_time - answer_time).total_seconds() if answer_time is not None else 0.0
+    billed = billed_seconds(duration)
+    cost = facts.bill_rate * (billed // MINUTE) if total_cost is None else total_cost
     usual = "completed" if answered else unanswered_status(cause)
     params = _identity(facts, "Hangup", status or usual) | {
         "AnswerTime": _local(answer_time, zone) if answer_time is not None else "",
-        "BillDuration": str(minutes * 60),
+        "BillDuration": str(billed),
         "BillRate": _money(facts.bill_rate),
-        "Duration": str(seconds),
+        "Duration": str(started_seconds(duration)),
         "EndTime": _local(end_time, zone),
         "HangupCause": cause.cause,
         "HangupCauseCode": str(cause.code),

@@ -15,7 +15,7 @@ from tests.carrier.world import Caller, Socket, World, page, world
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from bothway.audio.level import rms_dbfs
-from bothway.audio.tones import ringback, tone
+from bothway.audio.tones import dtmf, ringback, tone
 from bothway.audio.transcode import convert, to_l16
 from bothway.carrier.api.switch import RefusedError, TransferRequest
 from bothway.carrier.call_control import LiveCallControl
@@ -216,6 +216,28 @@ async def test_keys_go_across_and_the_callers_own_to_its_stream(tmp_path: Path) 
         assert [message["dtmf"]["digit"] for message in socket.all("dtmf")] == ["1"]
         ann.hang_up()
         await both(w, bob, ann)
+
+
+async def test_the_called_partys_keys_may_be_tones(tmp_path: Path) -> None:
+    keys = convert(dtmf("12"), L16_8K, MULAW_8K)
+    frames = [keys[at : at + 160] for at in range(0, len(keys), 160)]
+
+    class Toned(Phone):
+        def _answer(self, count: int) -> None:
+            for _ in range(count):
+                self.says = frames.pop(0) if len(self.heard) > 50 and frames else QUIET
+                super()._answer(1)
+
+    async with world(tmp_path) as w:
+        bob = connect(w, "2000", Toned())
+        ann, _ = w.place(dial(digitsMatchBLeg="12", callbackUrl=w.site.url + "/dial"))
+        await bob.answers()
+        await asyncio.sleep(3)
+        ann.hang_up()
+        await both(w, bob, ann)
+        found = [request.params for request in w.site.asked("/dial") if request.params["DialAction"] == "digits"]
+        assert [(params["DialDigitsMatch"], params["DialDigitsPressedBy"]) for params in found] == [("12", "BLeg")]
+        assert ann.digits == "", "it has heard them"
 
 
 async def test_a_stream_beside_hears_both_directions(tmp_path: Path) -> None:

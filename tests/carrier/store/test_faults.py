@@ -37,6 +37,11 @@ def test_what_does_not() -> None:
     assert not is_passing(ValueError("network error"))
 
 
+def test_a_sockets_own_error_passes() -> None:
+    assert is_passing(ConnectionResetError(104, "Connection reset by peer"))
+    assert isinstance(explained(BrokenPipeError(32, "Broken pipe"), "x", "read"), StoreError)
+
+
 def test_the_reason_has_nothing_of_what_was_written() -> None:
     assert reason(_sqlite(13, "database or disk is full")) == "database or disk is full"
     assert reason(_postgres("53100", "No space left on device")) == "No space left on device"

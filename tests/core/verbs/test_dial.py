@@ -122,7 +122,7 @@ class Dialled:
 
     def joined(self, leg: int = 1, now: float = 1.0) -> Dialled:
         self.tell(LegAnswered(leg), now=now)
-        assert JoinLeg(leg) in self.sent
+        assert [command.leg for command in self.sent if isinstance(command, JoinLeg)] == [leg]
         return self
 
 
@@ -437,6 +437,11 @@ def test_keys_are_passed_on_while_two_are_joined() -> None:
     assert dialled.tell(DigitPressed("5")) == [("send", PassDigit(2, "5"))]
     assert dialled.tell(LegDigit(2, "6")) == [("send", PassDigit(None, "6"))]
     assert dialled.tell(LegDigit(1, "7")) == []
+
+
+@pytest.mark.parametrize("patterns", [None, "1"])
+def test_the_called_partys_tones_are_listened_for_where_they_count(patterns: str | None) -> None:
+    assert JoinLeg(1, listens=patterns is not None) in Dialled(ONE, digits_match_b_leg=patterns).joined().sent
 
 
 def test_tones_are_not_passed_on_but_count() -> None:

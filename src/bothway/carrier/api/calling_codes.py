@@ -1,9 +1,12 @@
-"""Which digits the numbers of a country begin with."""
+"""Which digits the numbers of a country begin with, and of which country a number is."""
 
 from __future__ import annotations
 
+from bothway.carrier.destination import bare_number
+
 __all__ = [
     "CALLING_CODES",
+    "country_of",
 ]
 
 _TABLE = """
@@ -39,3 +42,48 @@ def _codes() -> dict[str, str]:
 
 CALLING_CODES = _codes()
 """The country code (ITU-T E.164) of each country, by its two letters (ISO 3166)."""
+
+_MAIN = {"1": "US", "7": "RU", "44": "GB", "47": "NO", "61": "AU", "212": "MA", "262": "RE", "358": "FI", "590": "GP",
+         "599": "CW"}  # fmt: skip
+"""Whose a shared code is where no longer beginning says otherwise."""
+
+_WITHIN = """
+1204 CA  1226 CA  1236 CA  1249 CA  1250 CA  1257 CA  1263 CA  1289 CA  1306 CA  1343 CA  1354 CA  1365 CA  1367 CA
+1368 CA  1382 CA  1403 CA  1416 CA  1418 CA  1428 CA  1431 CA  1437 CA  1438 CA  1450 CA  1460 CA  1468 CA  1474 CA
+1506 CA  1514 CA  1519 CA  1537 CA  1548 CA  1568 CA  1579 CA  1581 CA  1584 CA  1587 CA  1604 CA  1613 CA  1639 CA
+1647 CA  1672 CA  1683 CA  1705 CA  1709 CA  1742 CA  1753 CA  1778 CA  1780 CA  1782 CA  1807 CA  1819 CA  1825 CA
+1867 CA  1873 CA  1879 CA  1902 CA  1905 CA  1942 CA
+1242 BS  1246 BB  1264 AI  1268 AG  1284 VG  1340 VI  1345 KY  1441 BM  1473 GD  1649 TC  1658 JM  1664 MS  1670 MP
+1671 GU  1684 AS  1721 SX  1758 LC  1767 DM  1784 VC  1787 PR  1809 DO  1829 DO  1849 DO  1868 TT  1869 KN  1876 JM
+1939 PR
+76 KZ  77 KZ  441481 GG  441534 JE  441624 IM  4779 SJ  6189162 CC  6189164 CX  262269 YT  262639 YT  35818 AX
+3906698 VA  5993 BQ  5994 BQ  5997 BQ
+"""
+_SHORTEST = 7
+"""Digits of the shortest numbers with a country code; what is shorter is an extension."""
+
+
+def _countries() -> dict[str, str]:
+    countries: dict[str, str] = {}
+    for country, code in CALLING_CODES.items():
+        countries.setdefault(code, country)
+    words = _WITHIN.split()
+    return countries | _MAIN | dict(zip(words[::2], words[1::2], strict=True))
+
+
+_COUNTRIES = _countries()
+_LONGEST = max(map(len, _COUNTRIES))
+
+
+def country_of(number: str) -> str:
+    """The country of a number by its beginning (ITU-T E.164): two letters (ISO 3166), or nothing.
+
+    A SIP address, an extension and a number of no country, such as a satellite telephone's, have none.
+
+    Args:
+        number: With its country code, with or without a `+`.
+    """
+    digits = bare_number(number)
+    if not (digits.isascii() and digits.isdecimal() and len(digits) >= _SHORTEST):
+        return ""
+    return next((_COUNTRIES[digits[:n]] for n in range(_LONGEST, 0, -1) if digits[:n] in _COUNTRIES), "")

@@ -233,7 +233,7 @@ async def find_call(request: Request) -> CallRecord:
 
 async def _create(request: Request, wanted: CreateCall) -> Answer | Recorded:
     resources = request.resources
-    placed = _call_request(request, wanted)
+    placed = _call_request(request, wanted, await _parent(request, wanted))
     key = _idempotency_key(request)
     calls = resources.switch.prepare_calls(request.account, placed)
     ids = [call.call_uuid for call in calls]
@@ -263,7 +263,23 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _call_request(request: Request, wanted: CreateCall) -> CallRequest:
+async def _parent(request: Request, wanted: CreateCall) -> str | None:
+    """The live call that the new ones belong to; another carrier of the data folder may have it."""
+    parent = wanted.parent_call_uuid
+    if parent is None:
+        return None
+    live = request.resources.switch.live_call(parent)
+    if live is not None and request.may_act_on(live.account):
+        return parent
+    record = await request.resources.store.calls.get(parent) if live is None else None
+    if record is not None and record.state in _LIVE and request.owns(record):
+        return parent
+    if wanted.error_if_parent_not_found:
+        raise ApiError(404, f"parent_call_uuid names no live call: {parent}")
+    return None
+
+
+def _call_request(request: Request, wanted: CreateCall, parent: str | None) -> CallRequest:
     from_, to = _bare(wanted.from_), tuple(_bare(one.strip()) for one in wanted.to.split("<"))
     if len(to) > MAX_DESTINATIONS:
         raise ApiError(400, f"to has {len(to)} destinations: {MAX_DESTINATIONS} at most")
@@ -272,13 +288,6 @@ def _call_request(request: Request, wanted: CreateCall) -> CallRequest:
             raise ApiError(400, f"to is not numbers or sip: endpoints between <: {destination[:60]!r} is neither")
     if from_ in to:
         raise ApiError(400, "from is among to: a call has two ends")
-    parent = wanted.parent_call_uuid
-    if parent is not None:
-        found = request.resources.switch.live_call(parent)
-        if found is None or not request.may_act_on(found.account):
-            if wanted.error_if_parent_not_found:
-                raise ApiError(404, f"parent_call_uuid names no live call: {parent}")
-            parent = None
     return CallRequest(
         from_=from_,
         to=to,

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 from starlette.responses import FileResponse, Response
 from starlette.routing import Match, Route
 
 from bothway.carrier.api.access import Gate, Visitors
+from bothway.carrier.api.elsewhere import Elsewhere
 from bothway.carrier.api.openapi import document
 from bothway.carrier.api.operations import Answer, ErrorAnswer, FileAnswer, Operation, Recorded, Request, Resources
 from bothway.carrier.api.parameters import ApiError, HttpUrl, Method, parse_body, parse_query, read
@@ -20,6 +22,7 @@ from bothway.carrier.api.recordings import media
 from bothway.carrier.api.switch import Reason, RefusedError
 from bothway.carrier.api.table import OPERATIONS
 from bothway.carrier.api.unoffered import refuse_unoffered
+from bothway.carrier.neighbours import Asked, Told
 from bothway.carrier.store.records import StoreError
 from bothway.runtime.asgi import Receive, Scope, Send
 from bothway.runtime.health import Health
@@ -38,6 +41,9 @@ MAX_ASYNCHRONOUS = 1_000
 """Asynchronous requests that may be under way at a time; more are refused."""
 
 _PREFIX = "/v1/Account/"
+_INSIDE = "bothway.inside"
+"""In the scope of a request that another carrier of the data folder has passed on."""
+
 _EXPECTED = (ApiError, RefusedError, StoreError)
 _STATUS_OF: dict[Reason, int] = {
     "invalid": 400,
@@ -78,6 +84,7 @@ class _Open:
     resources: Resources
     gate: Gate
     tasks: Spawner
+    elsewhere: Elsewhere | None
 
 
 class RestApi:
@@ -106,13 +113,19 @@ class RestApi:
         self._routes = [(Route(_PREFIX + "{auth_id}/" + path, _nothing), found) for path, found in by_path.items()]
         self._media = Route(_PREFIX + "{auth_id}/Recording/{recording_id}.{file_format}", _nothing)
 
-    def open(self, resources: Resources, tasks: Spawner) -> None:
-        """Answer requests from now on."""
-        self._open = _Open(resources, Gate(resources.accounts, resources.store, resources.keys), tasks)
+    def open(self, resources: Resources, tasks: Spawner, elsewhere: Elsewhere | None = None) -> None:
+        """Answer requests from now on; with other carriers at this port, `elsewhere` says which of them is to act."""
+        gate = Gate(resources.accounts, resources.store, resources.keys)
+        self._open = _Open(resources, gate, tasks, elsewhere)
 
     def close(self) -> None:
         """Answer for health and metrics alone from now on."""
         self._open = None
+
+    async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request that another carrier of the data folder has passed on: by what is here alone."""
+        scheme = next((value for name, value in scope["headers"] if name == b"x-forwarded-proto"), b"http")
+        await self({**scope, _INSIDE: True, "scheme": scheme.decode("latin-1")}, receive, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -121,8 +134,7 @@ class RestApi:
             status, body = self._health.liveness() if path == "/healthz" else self._health.readiness()
             answer = Response(body, status, media_type="application/json")
         elif path == "/metrics":
-            content, content_type = self._metrics.render()
-            answer = Response(content, headers={"content-type": content_type})
+            answer = await self._measured(scope)
         elif path == "/v1/openapi.json":
             self._document = self._document or msgspec.json.encode(document())
             answer = Response(self._document, media_type="application/json")
@@ -131,6 +143,16 @@ class RestApi:
         else:
             answer = Response(b'{"error":"not found"}', 404, media_type="application/json")
         await answer(scope, receive, send)
+
+    async def _measured(self, scope: Scope) -> Response:
+        """The metrics of this carrier, or of the one at this port that `node` numbers."""
+        node = parse_query(scope["query_string"]).get("node")
+        if self._open is not None and self._open.elsewhere is not None and node is not None and _INSIDE not in scope:
+            told = await self._open.elsewhere.metrics(str(node))
+            if told is not None:
+                return Response(told.body, told.status, told.headers)
+        content, content_type = self._metrics.render()
+        return Response(content, headers={"content-type": content_type})
 
     async def _guarded(self, scope: Scope, receive: Receive) -> Response:
         """Everything that can go wrong becomes an answer here."""
@@ -162,7 +184,8 @@ class RestApi:
             return await _sent(await media(opened.resources, variables), api_id)
         auth_id = route["path"][len(_PREFIX) :].partition("/")[0]
         visitor, account = await opened.gate.enter(headers.get("authorization"), auth_id)
-        self._visitors.came(visitor.main_id, asyncio.get_running_loop().time())
+        if _INSIDE not in scope:  # else it was counted where it came in
+            self._visitors.came(visitor.main_id, asyncio.get_running_loop().time())
         operation, variables = self._operation(route, scope["method"])
         if operation.main_only and account.parent is not None:
             raise ApiError(403, "sub-accounts may not do this; their main account may")
@@ -178,6 +201,11 @@ class RestApi:
             given,
             headers,
         )
+        if opened.elsewhere is not None and _INSIDE not in scope:
+            routed = await opened.elsewhere.route(operation, request, _as_it_came(scope, headers, body))
+            if isinstance(routed, Told):
+                return Response(routed.body, routed.status, routed.headers)
+            operation = routed
         return await self._acted(opened, operation, request)
 
     async def _enter_media(
@@ -247,6 +275,13 @@ class RestApi:
 async def _nothing(_: object) -> Response:
     """The endpoint of routes that are only matched."""
     return Response(status_code=404)
+
+
+def _as_it_came(scope: Scope, headers: Mapping[str, str], body: bytes) -> Asked:
+    target: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    return Asked(scope["method"], target.decode("latin-1"), headers, body, scope.get("scheme", "http"))
 
 
 def _translated(error: ApiError | RefusedError | StoreError) -> ApiError:

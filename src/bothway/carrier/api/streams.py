@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +11,7 @@ from bothway.carrier.api.live import live_call
 from bothway.carrier.api.operations import Answer, Meta, Operation, Paging, Request, money, not_found
 from bothway.carrier.api.parameters import ApiError, Flag, HttpUrl, Method, Text
 from bothway.carrier.api.switch import StreamRequest
+from bothway.carrier.rates import bill
 from bothway.carrier.store.records import StreamRecord
 from bothway.errors import PeerError
 from bothway.wire.content_type import STREAM_CONTENT_TYPES, parse_stream_content_type
@@ -157,9 +157,8 @@ async def _stop_all(request: Request, _: None) -> Answer:
 def _shown(request: Request, record: StreamRecord) -> StreamAnswer:
     bill_duration, rounded, amount = record.bill_duration, record.rounded_bill_duration, record.billed_amount
     if record.start_time is not None and record.end_time is None:
-        bill_duration = max(0, math.ceil((request.resources.now() - record.start_time).total_seconds()))
-        rounded = math.ceil(bill_duration / 60) * 60
-        amount = record.rate * (rounded // 60)
+        so_far = (request.resources.now() - record.start_time).total_seconds()
+        bill_duration, rounded, amount = bill(so_far, record.rate)
     return StreamAnswer(
         api_id=request.api_id,
         audio_track=record.audio_track,

@@ -32,7 +32,7 @@ class Conferring:
             RelayDigit: self._relay,
         }
         self._call = call
-        self._member: LiveMember | None = None
+        self._member: LiveMember | None = None  # where it was last, and may be no more
 
     def media_event(self, event: MediaEvent) -> None:
         """The room does without."""
@@ -42,7 +42,9 @@ class Conferring:
         self._leave(LeaveConference())
 
     async def close(self) -> None:
-        """What the conference has to finish is its own matter."""
+        """Wait for the recording of a conference that is over."""
+        if self._member is not None and self._member.conference.core.over:
+            await self._member.conference.finished()
 
     def _join(self, command: JoinConference) -> None:
         try:
@@ -51,10 +53,9 @@ class Conferring:
             self._call.tell(ConferenceRefused(str(error)))
 
     def _leave(self, _: LeaveConference) -> None:
-        member, self._member = self._member, None
-        if member is not None:
-            member.leave()
+        if self._member is not None:
+            self._member.conference.leave(self._member)
 
     def _relay(self, command: RelayDigit) -> None:
         if self._member is not None:
-            self._member.relay(command.digit)
+            self._member.conference.relay(self._member, command.digit)

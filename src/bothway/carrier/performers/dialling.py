@@ -33,6 +33,7 @@ from bothway.core.dialling import (
     PassDigit,
 )
 from bothway.core.execution import Execution, VerbCommand, Wait, cause
+from bothway.core.listening import Listen
 from bothway.core.media import Media, MediaEvent
 from bothway.core.room import Room, Seat
 from bothway.errors import UsageError
@@ -150,6 +151,9 @@ class Dialling:
         leg = self._leg(command.leg)
         if leg is not None:
             self._bridge_to(leg, one_way=False)
+            if command.listens:
+                leg.core.host(_listen, self._loop.time())
+                leg.after_input()
             self._call.far_leg = leg
             self._call.dial_connected()
             self._call.report.record("joined", call_id=leg.call_id)
@@ -227,6 +231,12 @@ class Dialling:
 def _let_hear(call: Execution, now: float) -> Wait:
     """Of a leg that rings: take its early media."""
     call.early_media()
+    return Wait.NOTHING
+
+
+def _listen(call: Execution, now: float) -> Wait:
+    """Of a leg that is joined: let its keys count that are tones."""
+    call.send(Listen(keys=True))
     return Wait.NOTHING
 
 

@@ -249,7 +249,7 @@ class Database:
     def _read(self, job: Job[_T]) -> _T:
         try:
             return self._insist(lambda: self._look(job))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise explained(error, self.name, "read") from None
 
     def _look(self, job: Job[_T]) -> _T:
@@ -262,7 +262,7 @@ class Database:
         while True:
             try:
                 return attempt()
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OSError) as error:
                 if not is_passing(error) or time.monotonic() >= until:
                     raise
             time.sleep(_PAUSE_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from bothway.carrier.store.records import StoreError
 from bothway.errors import UsageError
@@ -29,6 +29,8 @@ _NETWORK = ("network error", "communication error", "Can't create a connection",
 
 def is_passing(error: BaseException) -> bool:
     """Whether it may be otherwise in a moment: the database is locked, its server is away, a connection was lost."""
+    if isinstance(error, OSError):
+        return True  # pg8000 lets some of its socket's errors through as they are
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     code = getattr(error.orig, "sqlite_errorcode", None)
@@ -58,9 +60,9 @@ def explained(error: Exception, name: str, done: str) -> Exception:
     Returns:
         A `StoreError`; or the error itself where it is not the database's.
     """
-    if isinstance(error, StatementError):
-        if isinstance(error.orig, UsageError):
-            return error.orig
+    if isinstance(error, StatementError) and isinstance(error.orig, UsageError):
+        return error.orig
+    if isinstance(error, SQLAlchemyError | OSError):
         return StoreError(f"{name} cannot be {done}: {reason(error)}")
     return error
 

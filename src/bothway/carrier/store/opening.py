@@ -74,6 +74,8 @@ def find(where: str | Path | None) -> Place:
 def connect(place: Place, connections: int, *, patience_s: float = _SERVER_S) -> Engine:
     """An engine for a place. A transaction with the execution option `bothway_writes` locks SQLite when it begins.
 
+    What is written is in no error and no log of it: URLs have passwords, headers have tokens.
+
     Args:
         place: Where.
         connections: How many there are at most.
@@ -145,6 +147,7 @@ def _connect_server(place: Place, connections: int, patience_s: float) -> Engine
     try:
         engine = create_engine(
             place.url,
+            hide_parameters=True,
             poolclass=QueuePool,
             pool_size=connections,
             max_overflow=0,
@@ -170,6 +173,7 @@ def _connect_file(file: Path, connections: int) -> Engine:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         engine = create_engine(
             URL.create("sqlite", database=str(file)),
+            hide_parameters=True,
             poolclass=QueuePool,
             pool_size=connections,
             max_overflow=0,
@@ -203,7 +207,9 @@ def _set_wal(file: Path) -> None:
 
 
 def _connect_memory() -> Engine:
-    return create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    return create_engine(
+        "sqlite://", hide_parameters=True, poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -79,7 +79,7 @@ def prepare(engine: Engine, place: Place) -> None:
         finally:
             if patient is not engine:
                 patient.dispose()
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
         raise UsageError(f"{place.name} cannot be opened: {reason(error)}") from None
 
 

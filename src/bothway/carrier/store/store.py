@@ -29,6 +29,7 @@ from bothway.carrier.store.recordings import Recordings
 from bothway.carrier.store.schema import prepare
 from bothway.carrier.store.streams import Streams
 from bothway.carrier.store.tables import idempotency, outbox
+from bothway.carrier.store.usage import UsageRecords
 
 __all__ = ["KEPT_ABANDONED", "Store"]
 
@@ -53,6 +54,7 @@ class Store:
         outbox: Callbacks that must not be lost.
         recordings: Complete recordings.
         streams: Audio streams.
+        usage: Sums over calls, streams, recordings and numbers.
     """
 
     def __init__(self, database: Database, node: str) -> None:
@@ -67,6 +69,7 @@ class Store:
         self.numbers = Numbers(database)
         self.recordings = Recordings(database, self.outbox)
         self.streams = Streams(database, self.outbox)
+        self.usage = UsageRecords(database)
 
     @classmethod
     async def open(

@@ -11,7 +11,6 @@ call are told of the caller's own keys alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -47,6 +46,7 @@ from bothway.core.key_patterns import KeyPatterns
 from bothway.core.listening import Listen, StopListening
 from bothway.core.ringing import RingingSounds
 from bothway.errors import UsageError
+from bothway.wire.billing import billed_seconds, started_seconds
 from bothway.wire.digits import NO_DIGITS, DigitPlan, read_digits
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Dial, Number, User
@@ -279,7 +279,7 @@ class DialMachine:
         leg.state = _State.JOINED
         self._joined = leg
         self._call.answer()
-        self._call.send(JoinLeg(leg.number))
+        self._call.send(JoinLeg(leg.number, listens=bool(self._called_keys)))
         self._call.set_timer(_LIMIT, now + self._verb.time_limit)
         self._tell(leg, "connected")
 
@@ -291,10 +291,10 @@ class DialMachine:
         leg.state, leg.cause = _State.GONE, why
         self._last = leg
         self._sounds.lost(leg.number)
-        seconds = max(0, math.ceil(now - leg.answered_at)) if leg.answered_at is not None else 0
+        seconds = now - leg.answered_at if leg.answered_at is not None else 0.0
         ended = {
-            "DialBLegDuration": str(seconds),
-            "DialBLegBillDuration": str(math.ceil(seconds / 60) * 60),
+            "DialBLegDuration": str(started_seconds(seconds)),
+            "DialBLegBillDuration": str(billed_seconds(seconds)),
             "DialBLegHangupCauseName": why.name,
             "DialBLegHangupCauseCode": str(why.code),
             "DialBLegHangupSource": why.source,

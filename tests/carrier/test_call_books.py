@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.carrier.rest_client import Rest
+from tests.carrier.world import ACCOUNT, page, until, world
+
+from bothway.carrier.call_books import closed_callbacks, closed_record
+from bothway.carrier.store.records import CallRecord
+from bothway.core.execution import cause
+
+pytestmark = pytest.mark.virtual_time
+
+NOW = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
+RECORD = CallRecord(
+    call_uuid="5d2c5e0e-6a5e-4f0c-9b7e-0c3a4f1d2e3b",
+    request_uuid="5d2c5e0e-6a5e-4f0c-9b7e-0c3a4f1d2e3b",
+    account=ACCOUNT.auth_id,
+    node="1",
+    direction="outbound",
+    from_number="15550001",
+    to_number="15550002",
+    initiation_time=NOW,
+    rate=Decimal("0.01"),
+    hangup_url="https://example.com/hangup",
+)
+
+
+async def test_the_record_follows_the_call(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        store = w.carrier._store
+        assert store is not None
+        caller, call = w.place(page("<Response><Wait length='61'/></Response>"))
+        first = await store.calls.get(call.call_id)
+        assert first is not None
+        assert (first.state, first.answer_time, first.end_time, first.node) == (
+            "ringing",
+            None,
+            None,
+            w.carrier._slot.name,
+        )
+        await until(lambda: caller.heard)
+        up = await store.calls.get(call.call_id)
+        assert up is not None
+        assert up.state == "in-progress"
+        assert up.answer_time is not None
+        await call.accounted.wait()
+        over = await store.calls.get(call.call_id)
+        assert over is not None
+        assert (over.state, over.call_duration, over.billed_duration, over.amount) == (
+            "completed",
+            61,
+            120,
+            Decimal("0.011"),
+        )
+        assert (over.hangup_cause_code, over.hangup_source) == (4010, "Plivo")
+        assert over == call.report.books.call
+        assert not list(call.report.books.streams)
+
+
+async def test_a_call_that_was_never_answered_costs_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        caller = await w.call(page("<Response><Hangup reason='busy'/></Response>"))
+        cdr = await Rest(w).get(f"Call/{caller.call_id}/")
+        assert (cdr["call_duration"], cdr["total_amount"], cdr["answer_time"]) == (0, "0.00000", None)
+
+
+@pytest.mark.parametrize(("code", "state"), [(1000, "cancel"), (3010, "busy"), (5010, "failed"), (6010, "timeout")])
+def test_a_call_that_was_never_placed_is_closed(code: int, state: str) -> None:
+    closed = closed_record(RECORD, cause(code, "Plivo"), NOW + timedelta(seconds=3))
+    assert (closed.state, closed.hangup_cause_code, closed.end_time) == (state, code, NOW + timedelta(seconds=3))
+    (item,) = closed_callbacks(closed, ACCOUNT.auth_id)
+    assert (item.kind, item.url, item.method, item.account) == ("hangup", RECORD.hangup_url, "POST", ACCOUNT.auth_id)
+    assert item.params["CallStatus"] == state
+    assert item.params["HangupCauseCode"] == str(code)
+    assert item.params["EndTime"] == "2026-01-31 10:00:03"
+    assert (item.params["AnswerTime"], item.params["Duration"]) == ("", "0")
+
+
+def test_nobody_is_told_who_did_not_ask() -> None:
+    quiet = msgspec.structs.replace(RECORD, hangup_url=None)
+    assert closed_callbacks(closed_record(quiet, cause(1000, "Plivo"), NOW), ACCOUNT.auth_id) == []
+    assert closed_callbacks(RECORD, ACCOUNT.auth_id) == [], "a call that lives is owed none yet"
