@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from tests.carrier.conferring import (
     should_hear,
 )
 from tests.carrier.test_verbs_input import Talker, doc, offline
-from tests.carrier.world import Socket, page, until
+from tests.carrier.world import page, until
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat, Encoding
 from bothway.audio.tones import dtmf
 from bothway.audio.word_tones import encode
 from bothway.carrier.config import Account, Application
+from bothway.speech.tone_reader import ToneReader
 
 pytestmark = pytest.mark.virtual_time
 
@@ -91,10 +93,7 @@ async def test_a_muted_member_hears_and_is_not_heard(tmp_path: Path) -> None:
 
 
 async def test_a_stream_of_a_member_carries_the_mix_as_its_outbound_track(tmp_path: Path) -> None:
-    async def listen(socket: Socket) -> None:
-        await socket.closed.wait()
-
-    async with offline(tmp_path, behaviour=listen) as w:
+    async with offline(tmp_path) as w:
         one, other = Speaker(), Speaker()
         stream = f'<Stream audioTrack="outbound" keepCallAlive="false">{w.streams.url}</Stream>'
         w.place(doc(stream, conference(w.site)), caller=one)
@@ -105,10 +104,6 @@ async def test_a_stream_of_a_member_carries_the_mix_as_its_outbound_track(tmp_pa
         other.say(encode("listen", 8000))
         await asyncio.sleep(1)
         await leave(w, one, other)
-        from base64 import b64decode
-
-        from bothway.speech.tone_reader import ToneReader
-
         heard = b"".join(b64decode(message["media"]["payload"]) for message in socket.all("media"))
         assert [word.text for word in ToneReader(MULAW_8K).feed(heard)] == ["listen"]
 
@@ -128,7 +123,7 @@ async def test_those_that_wait_hear_music_and_nobody_until_it_begins(tmp_path: P
         assert set(other.words) == {"wait"}
         (asked, _) = w.site.asked("/wait")
         assert (asked.method, asked.params["Event"]) == ("POST", "ConferenceRemoteSounds")
-        await enter(w, host, **waits, muted="true") if False else await enter(w, host)
+        await enter(w, host)
         since = now_ms() + 50
         one.say(encode("hello", 8000))
         await asyncio.sleep(3)
