@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import frame_gaps, resample, stream_cost, virtual_time
+from bench import frame_gaps, resample, rest_load, stream_cost, virtual_time
 from bench.machine import BenchError
 
 BENCHES = {
@@ -13,6 +13,7 @@ BENCHES = {
     "frame_gaps": frame_gaps.main,
     "resample": resample.main,
     "virtual_time": virtual_time.main,
+    "rest_load": rest_load.main,
 }
 
 

@@ -22,6 +22,7 @@ async def echo(call: Call) -> None:
         await call.play(frame)
 
 
+@app.stream("/listen")
 async def listen(call: Call) -> None:
     """Take every frame."""
     async for _ in call.audio():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from bench.machine import (
 from bothway.wire.leg import LEG_PATH, Dial, encode
 
 NUMBER = "15550100"
+BUSY_NUMBER = "15550102"
 AUTH_ID, AUTH_TOKEN = "MABENCHBENCHBENCHBEN", "a token for benches only"
 CARRIER_PORT, APP_PORT, PACER_PORT = 9711, 9712, 9713
 FRAMES_A_SECOND = 50
@@ -79,9 +80,9 @@ def pacer(calls: int, warm: float, seconds: float) -> dict[str, Any]:
 
 def whole_calls(calls: int, warm: float, seconds: float) -> tuple[dict[str, Any], list[float], str]:
     """N calls through carrier and app: the gaps, the cores that both used, and what the carrier's log counted."""
-    with tempfile.TemporaryDirectory() as folder, _app() as app:
+    with tempfile.TemporaryDirectory() as folder, app_end() as app:
         data = Path(folder) / "data"
-        with _carrier(Path(folder) / "carrier.yaml", data) as carrier:
+        with carrier_end(Path(folder) / "carrier.yaml", data) as carrier:
             auth = base64.b64encode(f"{AUTH_ID}:{AUTH_TOKEN}".encode()).decode()
             dial = encode(Dial(to=NUMBER, from_="15550199")).decode()
             load = reader(CARRIER_PORT, calls, warm, seconds, LEG_PATH, auth, dial, 1)
@@ -89,19 +90,23 @@ def whole_calls(calls: int, warm: float, seconds: float) -> tuple[dict[str, Any]
         return figures, [cpu / seconds for cpu in used], _logged(data)
 
 
-def _app() -> AbstractContextManager[Running]:
+def app_end() -> AbstractContextManager[Running]:
+    """The apps of the benches, served by a process of their own."""
     return running(serve(APP_PORT), LOAD_CORE, ready="ready", PLIVO_AUTH_ID=AUTH_ID, PLIVO_AUTH_TOKEN=AUTH_TOKEN)
 
 
-def _carrier(config: Path, data: Path) -> AbstractContextManager[Running]:
+def carrier_end(config: Path, data: Path, limits: Mapping[str, object] | None = None) -> AbstractContextManager[Running]:
+    """The carrier as a process of its own: `NUMBER` leads to the app that talks, `BUSY_NUMBER` to nobody."""
     content = {
         "applications": [{"name": "bench", "answer_url": f"http://127.0.0.1:{APP_PORT}/answer"}],
         "numbers": [{"number": NUMBER, "application": "bench"}],
+        "callees": [{"number": BUSY_NUMBER, "does": "busy"}],
+        "limits": dict(limits or {}),
     }
     config.write_text(yaml.safe_dump(content))
     command = python(
         "bothway", "carrier", "--http", f"127.0.0.1:{CARRIER_PORT}", "--config", config, "--data", data,
-        "--allow-private", "--log-level", "warning", "--drain-seconds", "0",
+        "--allow-private", "--log-level", "error", "--drain-seconds", "0",
     )  # fmt: skip
     return running(command, SERVER_CORE, ready="ready", BOTHWAY_AUTH_ID=AUTH_ID, BOTHWAY_AUTH_TOKEN=AUTH_TOKEN)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from tests.carrier import world
+from tests.postgres import Postgres, postgres_server
 
 settings.register_profile("slice", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("soak", max_examples=20_000, deadline=None)
@@ -15,3 +18,24 @@ settings.load_profile("soak" if os.environ.get("BOTHWAY_SOAK") else "slice")
 @pytest.fixture(params=["virtual", pytest.param("real", marks=pytest.mark.real_sockets)])
 def both_times() -> None:
     """A test that is marked `virtual_time` runs a second time, unchanged: in real time, over real sockets."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def records_in_postgres(postgres: Postgres) -> Iterator[None]:
+    """The carriers of this test's worlds keep their records in PostgreSQL, a database for each data folder."""
+    with world.records_in(postgres.new_database):
+        yield
+
+
+if os.environ.get("BOTHWAY_TEST_DB") == "postgres":
+
+    @pytest.fixture(autouse=True)
+    def _everywhere(records_in_postgres: None) -> None:
+        """Every test's do."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tests.carrier.test_verbs_input import Talker, doc
+from tests.carrier.talker import Talker, doc
 from tests.carrier.world import Site, World, until
 
 from bothway.audio.format import MULAW_8K, AudioFormat

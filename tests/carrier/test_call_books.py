@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.carrier.rest_client import Rest
-from tests.carrier.world import ACCOUNT, page, until, world
+from tests.carrier.world import ACCOUNT, Request, page, until, world
 
 from bothway.carrier.call_books import closed_callbacks, closed_record
 from bothway.carrier.store.records import CallRecord
@@ -34,7 +35,12 @@ async def test_the_record_follows_the_call(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         store = w.carrier._store
         assert store is not None
-        caller, call = w.place(page("<Response><Wait length='61'/></Response>"))
+
+        async def soon(_: Request) -> bytes:
+            await asyncio.sleep(1)
+            return page("<Response><Wait length='61'/></Response>")
+
+        caller, call = w.place(soon)
         first = await store.calls.get(call.call_id)
         assert first is not None
         assert (first.state, first.answer_time, first.end_time, first.node) == (

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.carrier.conferring import Speaker, callbacks, enter, leave, live, now_ms, sum_at
-from tests.carrier.test_verbs_input import doc, offline
+from tests.carrier.talker import doc, offline
 from tests.carrier.world import World, until
 
 from bothway.audio.format import L16_8K

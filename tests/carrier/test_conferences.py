@@ -12,10 +12,9 @@ import pytest
 from plivo.exceptions import InvalidRequestError, ResourceNotFoundError
 from plivo.rest import client as plivo_client
 from tests.carrier.conferring import Speaker, callbacks, conference, did_hear, enter, leave, live, now_ms, should_hear
-from tests.carrier.test_verbs_input import Talker, doc, offline
+from tests.carrier.talker import Talker, doc, offline
 from tests.carrier.world import ACCOUNT, World, page, until, world
 
-from bothway.audio.format import L16_8K
 from bothway.audio.tones import tone
 from bothway.audio.wav import wav_header
 from bothway.audio.word_tones import encode
@@ -137,14 +136,14 @@ async def test_one_member_alone_hears_what_is_played_to_it(tmp_path: Path) -> No
         member.speak(SpeakRequest("psst"))
         await until(lambda: one.words == ["psst"])
         audio = encode("tune", 8000)
-        w.site.pages["/tune.wav"] = page(wav_header(L16_8K, len(audio)) + audio)
+        w.site.pages["/tune.wav"] = page(wav_header(8000, 1, len(audio)) + audio)
         member.play(PlayRequest((w.site.url + "/tune.wav",)))
         await until(lambda: one.words == ["psst", "tune"])
         member.speak(SpeakRequest("never heard to its end"))
         await until(lambda: one.words[2:] == ["never"])
         member.stop_speaking()
         long = tone(440, 5000, 8000)
-        w.site.pages["/long.wav"] = page(wav_header(L16_8K, len(long)) + long)
+        w.site.pages["/long.wav"] = page(wav_header(8000, 1, len(long)) + long)
         member.play(PlayRequest((w.site.url + "/long.wav",)))
         await asyncio.sleep(1)
         assert one.heard[-1] != one.format.silent_frame
@@ -230,7 +229,7 @@ async def test_the_official_client_drives_a_live_conference(tmp_path: Path, monk
             await client("member_deaf_stop", "My Room", "2")
             assert (first.muted, second.deaf) == (False, False)
             audio = tone(440, 10_000, 8000)
-            w.site.pages["/a.wav"] = page(wav_header(L16_8K, len(audio)) + audio)
+            w.site.pages["/a.wav"] = page(wav_header(8000, 1, len(audio)) + audio)
             await client("member_play", "My Room", "1", w.site.url + "/a.wav")
             await until(lambda: one.heard[-1] != one.format.silent_frame)
             await client("member_play_stop", "My Room", "1")
@@ -273,7 +272,7 @@ async def test_the_official_client_hangs_conferences_up(tmp_path: Path, monkeypa
             assert (await client("list")).conferences == []
 
 
-async def test_both_documents_are_the_same_conference(tmp_path: Path) -> None:
+async def test_a_name_is_read_without_the_blanks_around_it(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         one = Talker()
         w.place(doc(conference(w.site, "  spaced  ")), caller=one)

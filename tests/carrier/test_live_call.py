@@ -241,6 +241,41 @@ async def test_limits_in_time(tmp_path: Path) -> None:
         assert [len(caller.heard) for caller in (limited, scheduled)] == [50, 50]
 
 
+class _Mute(Caller):
+    """A leg that sends `sends` frames, and nothing from then on."""
+
+    def __init__(self, sends: int = 0) -> None:
+        super().__init__()
+        self._left = sends
+
+    def _answer(self, frames: int) -> None:
+        super()._answer(min(frames, self._left))
+        self._left -= min(frames, self._left)
+
+
+async def test_a_leg_that_sends_nothing_for_a_minute_has_gone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        never, _ = w.place(w.stream(), caller=_Mute())
+        once, _ = w.place(w.stream(), caller=_Mute(500))
+        lives, call = w.place(w.stream())
+        await w.over(never)
+        assert "no audio came from the leg for 60 s" in w.check_accounted(never, 6020, "Plivo")
+        assert 3000 <= len(never.heard) <= 3050
+        await w.over(once)
+        w.check_accounted(once, 6020, "Plivo")
+        assert 3500 <= len(once.heard) <= 3550
+        assert not call.over
+        lives.hang_up()
+        await w.over(lives)
+
+
+async def test_how_long_a_leg_may_be_silent_is_a_limit(tmp_path: Path) -> None:
+    async with world(tmp_path, limits={"media_timeout_seconds": 2.0}) as w:
+        mute = await w.call(w.stream(), caller=_Mute())
+        w.check_accounted(mute, 6020, "Plivo")
+        assert 100 <= len(mute.heard) <= 150
+
+
 async def test_a_redirect_is_told_what_the_call_does(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.site.pages["/first"] = page(f"<Response><Wait length='1'/><Redirect>{w.site.url}/next</Redirect></Response>")

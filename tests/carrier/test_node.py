@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.carrier.world import world
 
-from bothway.carrier.node import Ids, PrivateAddressError, fetch_outcome
+from bothway.carrier.node import Ids, PrivateAddressError, fetch_outcome, node_of
 from bothway.runtime.http import FetchError
 from bothway.runtime.metrics import FETCH_OUTCOMES
 
@@ -16,6 +16,18 @@ def test_ids_are_uuids_that_the_sdks_take() -> None:
     made = [uuid.UUID(ids.uuid()) for _ in range(100)]
     assert len(set(made)) == 100
     assert {(one.version, one.variant) for one in made} == {(4, uuid.RFC_4122)}
+
+
+def test_an_id_says_which_node_made_it() -> None:
+    for number in (1, 2, 255, 256):
+        made = Ids(3, number).uuid()
+        assert node_of(made) == number
+        assert (uuid.UUID(made).version, uuid.UUID(made).variant) == (4, uuid.RFC_4122)
+    ids = Ids()
+    assert node_of(ids.uuid()) == 1
+    ids.belong_to(7)
+    assert node_of(ids.uuid()) == 7
+    assert node_of("undefined") is None
 
 
 def test_nonces_are_twenty_digits() -> None:

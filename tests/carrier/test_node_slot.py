@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bothway.carrier import node_slot
-from bothway.carrier.node_slot import NodeSlot
+from bothway.carrier.node_slot import NodeSlot, StartTurn
 from bothway.errors import UsageError
 
 
@@ -62,3 +62,12 @@ def test_there_are_only_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match="there is no number for another"):
         NodeSlot.take(tmp_path)
     slot.release()
+
+
+def test_one_starts_at_a_time(tmp_path: Path) -> None:
+    turn = StartTurn.take(tmp_path)
+    with pytest.raises(UsageError, match="has been starting for 0 s"):
+        StartTurn.take(tmp_path, seconds=0)
+    turn.end()
+    turn.end()
+    StartTurn.take(tmp_path, seconds=0).end()

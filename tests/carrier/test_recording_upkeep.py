@@ -12,9 +12,14 @@ import pytest
 from tests.carrier.recorded import Noisy, filed, nothing_left, record, told, wav_of
 from tests.carrier.talker import doc, offline
 from tests.carrier.test_evidence import check_wav
+from tests.carrier.test_recordings import recordings_in, unfinished
 from tests.carrier.world import ACCOUNT, Streams, World, listen, site, until
 
+from bothway.audio.format import L16_8K
+from bothway.audio.wav import wav_header
 from bothway.carrier.carrier import Carrier
+from bothway.carrier.recording_upkeep import file_recordings, mend_wav, unfinished_recordings
+from bothway.carrier.recordings import first_alone
 from bothway.speech.voices import ToneVoice
 
 pytestmark = pytest.mark.virtual_time
@@ -99,3 +104,61 @@ async def test_without_a_data_folder_recordings_last_as_long_as_the_carrier() ->
         params = await told(w)
         assert len((root / (await filed(w, params["RecordingID"])).path).read_bytes()) == 32_044
     assert not root.exists()
+
+
+# The parts.
+
+
+@pytest.mark.parametrize(
+    ("told", "there", "left"),
+    [(640, 640, 640), (640, 644, 640), (640, 1000, 640), (640, 639, 636), (0, 300, 0), (640, 3, 0)],
+)
+def test_a_wav_file_is_cut_to_what_its_header_tells(tmp_path: Path, told: int, there: int, left: int) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav_header(8000, 2, told) + bytes(there))
+    assert mend_wav(path) == (left, 8000)
+    assert path.stat().st_size == 44 + left
+
+
+def test_where_there_is_no_wav_file_there_is_no_audio(tmp_path: Path) -> None:
+    assert mend_wav(tmp_path / "a.wav")[0] == 0
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    assert mend_wav(tmp_path / "a.wav")[0] == 0
+
+
+def test_only_what_dead_nodes_have_left_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "recordings" / "MA"
+    folder.mkdir(parents=True)
+    drafts = {
+        name: msgspec.structs.replace(unfinished(name), node=node)
+        for name, node in (("a", "1"), ("b", "2"), ("c", "3"))
+    }
+    for name, draft in drafts.items():
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(draft))
+    (folder / "d.json").write_bytes(b'{"record": ')
+    assert unfinished_recordings(tmp_path, {"1", "3"}) == [drafts["a"], drafts["c"]]
+    assert "d.json" in caplog.text
+    assert unfinished_recordings(tmp_path / "none", {"1"}) == []
+
+
+async def test_what_was_filed_already_is_only_tidied(tmp_path: Path) -> None:
+    async with recordings_in(tmp_path) as recordings:
+        draft = unfinished(callback_url="https://app/recorded")
+        tape = recordings.begin(draft, first_alone, L16_8K, on_full=lambda: None, note=lambda *_, **__: None)
+        tape.frame(bytes(320))
+        await recordings.writer.drained()
+        beside = (tmp_path / draft.record.path).with_suffix(".json")
+        kept = beside.read_bytes()
+        await tape.finish()
+        beside.write_bytes(kept)
+        await file_recordings(recordings, [draft])
+        assert [path.suffix for path in beside.parent.iterdir()] == [".wav"]
+        assert await recordings.store.outbox.waiting() == 1, "it is told once"
+
+
+async def test_a_recording_without_any_file_is_told_of_as_nothing(tmp_path: Path) -> None:
+    async with recordings_in(tmp_path) as recordings:
+        draft = unfinished(callback_url="https://app/recorded")
+        await file_recordings(recordings, [draft])
+        assert await recordings.store.recordings.get("r1") is None
+        assert await recordings.store.outbox.waiting() == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.carrier.conferring import Speaker, callbacks, did_hear, enter, leave, now_ms
-from tests.carrier.test_verbs_input import Talker, offline
+from tests.carrier.talker import Talker, offline
 from tests.carrier.world import Request, page
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K

@@ -18,7 +18,7 @@ from tests.carrier.conferring import (
     now_ms,
     should_hear,
 )
-from tests.carrier.test_verbs_input import Talker, doc, offline
+from tests.carrier.talker import Talker, doc, offline
 from tests.carrier.world import page, until
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat, Encoding

@@ -147,6 +147,19 @@ async def test_who_hangs_up_in_the_middle_has_left_a_message_all_the_same(tmp_pa
         w.check_accounted(caller, 4000, "Caller")
 
 
+async def test_the_key_is_told_of_a_message_that_is_hung_up_on_before_its_file_is_finished(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        caller = Noisy()
+        w.place(doc(record(w, playBeep="false")), caller=caller)
+        await until(lambda: len(caller.heard) >= 50)
+        frames = len(caller.heard)
+        caller.press("#")
+        caller.hang_up()
+        await w.over(caller)
+        action = await told(w, "/action")
+        assert (action["Digits"], action["RecordingDurationMs"]) == ("#", str(frames * 20))
+
+
 async def test_a_transfer_ends_it_and_its_action_is_not_asked(tmp_path: Path) -> None:
     async with offline(tmp_path) as w:
         caller = Noisy()
@@ -247,13 +260,15 @@ async def test_a_full_disk_costs_the_recording_and_not_the_call(
         w.site.pages["/action"] = doc("<Speak>thank you</Speak>")
         talker = Talker()
         w.place(doc(record(w, playBeep="false", maxLength="10")), caller=talker)
-        await until(lambda: talker.heard_ms >= 6000)
-        assert "No space" in str(talker.events("recording_failed")[0]["text"])
         await w.over(talker)
+        (failed,) = talker.events("recording_failed")
+        assert "No space" in str(failed["text"])
+        assert talker.heard_ms >= 10_000
         assert talker.words == ["thank", "you"]
         params = await told(w)
         assert params["RecordingDurationMs"] == "3000"
         assert len(await wav_of(w, params["RecordingID"], 2)) == 24000
+        assert w.metric("bothway_evidence_write_failures_total") == 1
         room[0] = 0
         caller = await w.call(doc(record(w, action=w.site.url + "/second", maxLength="1")))
         second = await told(w, "/second")
@@ -315,6 +330,19 @@ async def test_a_mono_session_is_the_sum_of_both_sides(tmp_path: Path, leg: Audi
         assert mono.max() == 32767, "it saturates"
 
 
+async def test_a_session_goes_on_through_a_transfer(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        w.site.pages["/elsewhere"] = doc("<Wait length='2'/>")
+        caller = Noisy()
+        _, call = w.place(doc(record(w, recordSession="true", redirect="false"), "<Wait length='9'/>"), caller=caller)
+        await until(lambda: len(caller.heard) >= 50)
+        call.transfer(w.site.url + "/elsewhere", "POST")
+        await w.over(caller)
+        stereo = await wav_of(w, (await told(w))["RecordingID"], 2)
+        assert len(stereo) == len(caller.heard) * 160 >= 140 * 160
+        assert (stereo[:, 0] == caller.left).all()
+
+
 @pytest.mark.parametrize("redirect", ["true", "false"])
 async def test_it_begins_when_a_dial_joins_somebody(tmp_path: Path, redirect: str) -> None:
     callees = Callees([Callee("2000", human("hello there", ring=3.0)), Callee("3000", no_answer(ring=1))])
@@ -342,5 +370,6 @@ async def test_nothing_is_recorded_where_no_dial_is_answered(tmp_path: Path) -> 
     async with offline(tmp_path, config=Config(callees=Callees([Callee("3000", no_answer(ring=1))]))) as w:
         dial = "<Dial><Number>3000</Number></Dial>"
         caller = await w.call(doc(record(w, startOnDialAnswer="true", redirect="false"), dial))
-        assert w.site.asked("/recorded") == caller.events("recording_started") == []
+        assert not w.site.asked("/recorded")
+        assert not caller.events("recording_started")
         w.check_accounted(caller, 4010)

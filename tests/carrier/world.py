@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -339,6 +339,30 @@ async def site() -> AsyncIterator[Site]:
         await found.close()
 
 
+_databases: dict[Path, str] = {}
+_new_database: Callable[[], str] | None = None
+
+
+@contextmanager
+def records_in(new_database: Callable[[], str]) -> Iterator[None]:
+    """Let the carriers keep their records in databases of another server; the same one for the same data folder."""
+    global _new_database
+    _new_database = new_database
+    try:
+        yield
+    finally:
+        _new_database = None
+        _databases.clear()
+
+
+def _database(data: Path) -> str | None:
+    if _new_database is None:
+        return None
+    if data not in _databases:
+        _databases[data] = _new_database()
+    return _databases[data]
+
+
 @asynccontextmanager
 async def world(
     data: Path,
@@ -350,7 +374,7 @@ async def world(
 ) -> AsyncIterator[World]:
     if limits:
         profile = replace(profile, limits=replace(profile.limits, **limits))
-    settings: dict[str, Any] = {"account": ACCOUNT, "allow_private": True, **options}
+    settings: dict[str, Any] = {"account": ACCOUNT, "allow_private": True, "db": _database(data), **options}
     streams = Streams(behaviour)
     async with site() as http, websockets_at(streams), Carrier(profile=profile, data=data, **settings) as carrier:
         yield World(carrier, http, streams, data)

@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "profile": ("live", "live"),
     "config": ("/etc/bothway.yaml", Path("/etc/bothway.yaml")),
     "data": ("/var/lib/bothway", Path("/var/lib/bothway")),
+    "db": ("postgresql://me:a-db-password@db/records", "postgresql://me:a-db-password@db/records"),
     "auth_id": ("MAXXXXXXXXXXXXXXXXXX", "MAXXXXXXXXXXXXXXXXXX"),
     "auth_token": ("carrier-secret", "carrier-secret"),
     "allow_private": ("yes", True),

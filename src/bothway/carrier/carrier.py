@@ -95,14 +95,14 @@ class Carrier:
         http: Fetches documents and calls callbacks; an `HttpClient` by default.
         connect: Opens streams; over sockets by default.
         tls: Serves HTTPS and WSS.
-        public_url: The origin at which clients reach the HTTP API, where something stands in front of it; it is in the
-            URLs of recordings.
+        public_url: The origin at which clients reach the HTTP API, if not at `url`; it is in the URLs of recordings.
         workers: How many carriers share the port, the data folder and the account's rate of calls: a request for a call
             that another of them has is passed on to it.
         seed: Makes ids and nonces the same in every run; for tests only.
 
     Attributes:
         api: The HTTP API, an ASGI application.
+        public_url: As given; empty where nothing was.
         lines: Everything that can be called, once the carrier has started.
     """
 
@@ -143,7 +143,7 @@ class Carrier:
         self._ears = ears
         self._http = http
         self._connect = connect
-        self._public_url = (public_url or "").rstrip("/")
+        self.public_url = (public_url or "").rstrip("/")
         self._own_http: HttpClient | None = None
         self._seed = seed
         self._ids = Ids(seed)
@@ -251,7 +251,6 @@ class Carrier:
             ),
             delivery=self._delivery,
             name=self._slot.name,
-            public_url=self._origin(),
             ids=self._ids,
             folder=self._data,
             record_audio=self._record_audio,
@@ -269,7 +268,6 @@ class Carrier:
                 await self._neighbours.open(self._rest.inside)
             if self._server is not None:
                 await self._server.start()
-                self._node.public_url = self._origin()
             days = self.profile.limits.recordings_days if self._data is not None else None
             look_after_recordings(self._node.recordings, left, days, self._tasks)
         except BaseException:
@@ -293,7 +291,7 @@ class Carrier:
             new_id=self.new_id,
             deliver=self._deliver,
             data=node.recordings.root,
-            public_url=self._public_url or None,
+            public_url=self.public_url or None,
         )
         if self._workers > 1 and self._data is not None:
             self._neighbours = Neighbours(self._data, self._slot.number)
@@ -324,7 +322,7 @@ class Carrier:
 
     def _origin(self) -> str:
         """Where clients reach the HTTP API; empty where nobody has said."""
-        return self._public_url or (self._server.url if self._server is not None else "")
+        return self.public_url or (self._server.url if self._server is not None else "")
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more calls, let the live ones end within `grace` seconds, and end the others.

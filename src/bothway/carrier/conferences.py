@@ -265,7 +265,13 @@ class LiveConference:
             transcription_url=request.transcription_url if request.transcription is not None else None,
             transcription_method=request.transcription_method,
         )
-        begun = self._recorder.start(order, {"ConferenceName": self.name, "ConferenceUUID": self.uuid})
+        params = {
+            "Event": CALLBACK_EVENTS["record"],
+            "ConferenceAction": "record",
+            "ConferenceName": self.name,
+            "ConferenceUUID": self.uuid,
+        }
+        begun = self._recorder.start(order, params)
         self._tell_all(begun)
         return begun.recording_id
 
@@ -381,6 +387,7 @@ class Conferences:
         key = (call.account.auth_id, verb.room)
         found = self._live.get(key)
         if found is None or found.core.over:
+            self._live.pop(key, None)  # one that is over gives its place up, too
             if sum(account == call.account.auth_id for account, _ in self._live) >= self._most:
                 raise UsageError(f"the account has {self._most} conferences, and can have no more")
             assert call.media is not None, "the verb picks up before it goes in"

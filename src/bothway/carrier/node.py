@@ -110,8 +110,7 @@ class Node:
         connect: Opens streams.
         name: Of this node among those that share the records.
         store: The records.
-        recordings: Their files.
-        public_url: The origin at which the REST API is reached, for the URLs of recordings.
+        recordings: Their files, and their URLs.
     """
 
     profile: Profile
@@ -127,7 +126,6 @@ class Node:
     recordings: Recordings
     delivery: Delivery
     name: str = "1"
-    public_url: str = ""
     ids: Ids = field(default_factory=Ids)
     mp3: Mp3Worker = field(default_factory=Mp3Worker)
     folder: Path | None = None

@@ -30,6 +30,7 @@ SWEEP_SECONDS = 3600.0
 
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")  # of the 44 bytes that `wav_header` writes
 _BATCH = 100
+_EVER_DAYS = 365_000  # a thousand years: what is more than that is before all calendars
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +112,9 @@ async def file_recordings(recordings: Recordings, left: Sequence[UnfinishedRecor
 
 async def keep_recordings(recordings: Recordings, days: float) -> None:
     """Delete recordings that are older than so many days, now and every hour, for as long as the carrier runs."""
+    kept = timedelta(days=min(days, _EVER_DAYS))
     while True:
-        await _sweep(recordings, datetime.fromtimestamp(time.time(), UTC) - timedelta(days=days))
+        await _sweep(recordings, datetime.fromtimestamp(time.time(), UTC) - kept)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

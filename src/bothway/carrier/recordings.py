@@ -71,6 +71,7 @@ SIGNED_FOR = timedelta(days=7)
 
 _FRAMES_A_WRITE = 1000 // FRAME_MS
 _SAMPLE_BYTES = 2
+_ENCODER_JOBS = 4  # the encoder does one at a time, and refuses what is too many: those that end together wait here
 _MAX_WAV_BYTES = 0xFFFF_FFFF - 36  # a WAV file says its size in 32 bits
 
 Note: TypeAlias = Callable[..., None]
@@ -204,6 +205,7 @@ class Recordings:
         self._origin = origin
         self._ears = ears
         self._encoder = encoder or Mp3Worker()
+        self._to_encode = asyncio.Semaphore(_ENCODER_JOBS)
 
     def url(self, auth_id: str, recording_id: str, file_format: str) -> str:
         """Where a recording can be had, for `SIGNED_FOR` from now without credentials."""
@@ -285,7 +287,8 @@ class Recordings:
         record = unfinished.record
         if record.recording_format == "mp3":
             try:
-                await self._encoder.encode(self.root / unfinished.wav, self.root / record.path)
+                async with self._to_encode:
+                    await self._encoder.encode(self.root / unfinished.wav, self.root / record.path)
             except (UsageError, ProviderError) as error:
                 note("recording_kept_as_wav", recording_id=record.recording_id, text=str(error))
                 logger.warning("recording %s is kept as WAV: %s", record.recording_id, error)

@@ -47,8 +47,8 @@ async def transcription_of(
             charge = bill(facts.duration_ms / 1000, rates.transcription).amount
         except TimeoutError:
             error = "the recogniser of speech did not answer in time"
-        except (BothwayError, OSError, wave.Error) as failure:
-            error = str(failure)
+        except (BothwayError, OSError, EOFError, wave.Error) as failure:
+            error = str(failure) or "the recording cannot be read"
     if error:
         logger.warning("recording %s is not transcribed: %s", facts.recording_id, error)
     return {

@@ -16,7 +16,7 @@ from bothway.version import __version__
 
 __all__ = ["build_parser", "main"]
 
-_COMMANDS = ("demo", "dev", "carrier", "serve", "call")
+_COMMANDS = ("demo", "dev", "carrier", "serve", "call", "costs", "schema")
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2

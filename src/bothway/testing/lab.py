@@ -173,7 +173,7 @@ class LabCarrier:
             stack.push_async_callback(self._carrier.stop)
             stack.push_async_callback(self._hang_up)
             api = RecordedApi(self._carrier.api, self._asked)
-            origin = await self._serve(api, _API)
+            origin = self._carrier.public_url = await self._serve(api, _API)
             self._api_url = origin + "/v1"
             self._stack = stack.pop_all()
         return self

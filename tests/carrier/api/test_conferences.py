@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.carrier.api.desk import MAIN, OTHER, Desk
 
+from bothway.carrier.api.conferences import ConferenceRecordParameters
 from bothway.carrier.api.switch import PlayRequest, SpeakRequest
 
 
@@ -59,3 +61,9 @@ async def test_recording(api: Desk) -> None:
     assert (await api.ask("POST", "Conference/r/Record/")).status == 409
     assert (await api.ask("DELETE", "Conference/r/Record/")).status == 204
     assert room.recording == ""
+
+
+def test_a_conference_is_recorded_to_its_end() -> None:
+    assert msgspec.convert({}, ConferenceRecordParameters).time_limit == 86_400
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"time_limit": 0}, ConferenceRecordParameters)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.carrier.conferring import Speaker, callbacks, conference, enter, leave, live
-from tests.carrier.test_verbs_input import Talker, doc, offline
+from tests.carrier.talker import Talker, doc, offline
 from tests.carrier.world import until
 
 from bothway.audio.word_tones import encode

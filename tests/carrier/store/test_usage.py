@@ -60,9 +60,7 @@ async def test_calls_by_direction_streams_and_recordings(where: str | Path | Non
         rate = Decimal("0.0055")
         for n, seconds in enumerate((0, 7, 61)):
             await store.calls.save(
-                an_ended_call(
-                    f"in-{n}", direction="inbound", bill_duration=seconds, amount=rate * n, country_code="GB"
-                )
+                an_ended_call(f"in-{n}", direction="inbound", bill_duration=seconds, amount=rate * n, country_code="GB")
             )
         await store.calls.save(an_ended_call("out", bill_duration=90, amount=Decimal("0.02"), country_code="US"))
         await store.calls.save(an_ended_call("unknown", bill_duration=5, amount=Decimal("0.01")))

@@ -16,11 +16,18 @@ __all__ = [
     "OPERATIONS",
     "ConferenceAnswer",
     "ConferenceNames",
+    "ConferenceRecordParameters",
     "MemberAnswer",
     "MemberPlay",
     "MemberSpeak",
     "MembersAnswer",
 ]
+
+
+class ConferenceRecordParameters(RecordParameters):
+    """How it is recorded: to its end, unless `time_limit` says otherwise, which the official clients cannot."""
+
+    time_limit: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 86_400
 
 
 class MemberPlay(msgspec.Struct):
@@ -153,7 +160,7 @@ async def _hang_up_all(request: Request, _: None) -> Answer:
     return Answer(204)
 
 
-async def _record(request: Request, wanted: RecordParameters) -> Answer:
+async def _record(request: Request, wanted: ConferenceRecordParameters) -> Answer:
     recording_id = await _find(request).start_recording(record_request(wanted))
     url = recording_url(request, recording_id, wanted.file_format)
     return Answer(202, RecordStarted(request.api_id, "conference recording started", recording_id, url))
@@ -197,7 +204,7 @@ OPERATIONS = (
     Operation("GET", _ONE, _get, "A conference", {200: (ConferenceAnswer,)}),
     Operation("DELETE", _ONE, _hang_up, "Hang up a conference", _DONE),
     Operation(
-        "POST", _ONE + "Record/", _record, "Record a conference", {202: (RecordStarted,)}, RecordParameters,
+        "POST", _ONE + "Record/", _record, "Record a conference", {202: (RecordStarted,)}, ConferenceRecordParameters,
         voice=False, errors=(404, 409),
     ),
     Operation("DELETE", _ONE + "Record/", _stop_recording, "Stop recording a conference", _DONE),

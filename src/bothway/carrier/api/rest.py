@@ -15,6 +15,7 @@ from starlette.routing import Match, Route
 
 from bothway.carrier.api.access import Gate, Visitors
 from bothway.carrier.api.elsewhere import Elsewhere
+from bothway.carrier.api.asyncapi import asyncapi_document
 from bothway.carrier.api.openapi import document
 from bothway.carrier.api.operations import Answer, ErrorAnswer, FileAnswer, Operation, Recorded, Request, Resources
 from bothway.carrier.api.parameters import ApiError, HttpUrl, Method, parse_body, parse_query, read
@@ -138,6 +139,8 @@ class RestApi:
         elif path == "/v1/openapi.json":
             self._document = self._document or msgspec.json.encode(document())
             answer = Response(self._document, media_type="application/json")
+        elif path == "/v1/asyncapi.json":
+            answer = Response(msgspec.json.encode(asyncapi_document()), media_type="application/json")
         elif path.startswith(_PREFIX):
             answer = await self._guarded(scope, receive)
         else:

@@ -155,7 +155,6 @@ class Dialling:
                 leg.core.host(_listen, self._loop.time())
                 leg.after_input()
             self._call.far_leg = leg
-            self._call.dial_connected()
             self._call.report.record("joined", call_id=leg.call_id)
             self._call.dial_connected()
 

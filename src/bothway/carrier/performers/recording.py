@@ -182,7 +182,7 @@ class Recorder:
             _layout(running),
             media.leg_format,
             on_full=partial(self._stop, running),
-            note=call.report.record,
+            note=self._note,
         )
         media.add_tap(running.tape)
         call.report.record(
@@ -191,6 +191,11 @@ class Recorder:
             format=running.order.file_format,
             channels=running.order.channels,
         )
+
+    def _note(self, event: str, **facts: object) -> None:
+        if event == "recording_failed":
+            self._call.node.metrics.evidence_write_failures.inc()
+        self._call.report.record(event, **facts)
 
     def _unfinished(self, running: _Running) -> UnfinishedRecording:
         call, order = self._call, running.order

@@ -5,13 +5,13 @@ Whoever compares prices asks with the rounding of each price list: the database 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
 from bothway.carrier.store.database import Database
 from bothway.carrier.store.tables import calls, numbers, recordings, streams
@@ -199,7 +199,7 @@ def _one(connection: Connection, sums: Select[Any], *conditions: ColumnElement[b
     return _metered(connection.execute(sums.where(*conditions)).one())
 
 
-def _metered(sums: Sequence[Any] | Row[Any]) -> Metered:
+def _metered(sums: Iterable[Any]) -> Metered:
     """What one row says: PostgreSQL's sums are decimals, and those of no rows are nothing in both."""
     count, billable, seconds, amount, *billed = sums
     return Metered(

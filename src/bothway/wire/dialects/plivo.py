@@ -39,6 +39,7 @@ from bothway.wire.stream import (
 
 __all__ = [
     "DTMF_DIGITS",
+    "MAX_NAME",
     "MediaWriter",
     "PlayWriter",
     "decode_from_app",
@@ -57,7 +58,7 @@ __all__ = [
 DTMF_DIGITS = "0123456789*#ABCD"
 """The keys of a telephone (plivo-protocol.md, 2.5)."""
 
-_MAX_NAME = 1024
+MAX_NAME = 1024
 """Checkpoint names are echoed and logged: no real name comes near this length."""
 
 _STREAMS_OWN = "the stream's own format"
@@ -264,9 +265,9 @@ class _Reading:
 
     def name(self) -> str:
         name = self.text(self.fields, "name")
-        if len(name) > _MAX_NAME:
+        if len(name) > MAX_NAME:
             raise _WrongError(
-                "long-name", f"{self.event} has a name of {len(name)} characters, the limit is {_MAX_NAME}"
+                "long-name", f"{self.event} has a name of {len(name)} characters, the limit is {MAX_NAME}"
             )
         return name
 
