@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import frame_gaps, resample, rest_load, stream_cost, virtual_time
+from bench import call_memory, call_setups, frame_gaps, resample, rest_load, stream_cost, virtual_time, workers
 from bench.machine import BenchError
 
 BENCHES = {
@@ -14,6 +14,9 @@ BENCHES = {
     "resample": resample.main,
     "virtual_time": virtual_time.main,
     "rest_load": rest_load.main,
+    "call_setups": call_setups.main,
+    "call_memory": call_memory.main,
+    "workers": workers.main,
 }
 
 

@@ -22,17 +22,14 @@ async def echo(call: Call) -> None:
         await call.play(frame)
 
 
-@app.stream("/listen")
 async def listen(call: Call) -> None:
     """Take every frame."""
     async for _ in call.audio():
         pass
 
 
-@app.stream("/talk")
-async def talk(call: Call) -> None:
-    """Hear the caller, and speak without a pause: sentence after sentence, at the pace of speech."""
-    listening = asyncio.create_task(listen(call))
+async def speak(call: Call, ahead_ms: int) -> None:
+    """Speak without a pause, sentence after sentence, each so long before the last one ends."""
     loop = asyncio.get_running_loop()
     size = call.format.bytes_for(SENTENCE_MS)
     sentence = (bytes(range(1, 121)) * (size // 120 + 1))[:size]
@@ -40,8 +37,23 @@ async def talk(call: Call) -> None:
     while not call.ended:
         await call.play(sentence)
         spoken += SENTENCE_MS
-        await asyncio.sleep(start + (spoken - AHEAD_MS) / 1000 - loop.time())
+        await asyncio.sleep(start + (spoken - ahead_ms) / 1000 - loop.time())
+
+
+@app.stream("/talk")
+async def talk(call: Call) -> None:
+    """Hear the caller, and speak at the pace of speech."""
+    listening = asyncio.create_task(listen(call))
+    await speak(call, AHEAD_MS)
+    await listening
+
+
+async def talk_ahead(call: Call) -> None:
+    """The same with nearly 5 s queued at the carrier when a sentence has been added."""
+    listening = asyncio.create_task(listen(call))
+    await speak(call, 3000)
     await listening
 
 
 app.answer("/answer", talk)
+app.answer("/ahead", talk_ahead)

@@ -95,12 +95,18 @@ def app_end() -> AbstractContextManager[Running]:
     return running(serve(APP_PORT), LOAD_CORE, ready="ready", PLIVO_AUTH_ID=AUTH_ID, PLIVO_AUTH_TOKEN=AUTH_TOKEN)
 
 
-def carrier_end(config: Path, data: Path, limits: Mapping[str, object] | None = None) -> AbstractContextManager[Running]:
-    """The carrier as a process of its own: `NUMBER` leads to the app that talks, `BUSY_NUMBER` to nobody."""
+def carrier_end(
+    config: Path,
+    data: Path,
+    limits: Mapping[str, object] | None = None,
+    callees: Sequence[Mapping[str, object]] = (),
+    answer_url: str = f"http://127.0.0.1:{APP_PORT}/answer",
+) -> AbstractContextManager[Running]:
+    """The carrier as a process of its own: `NUMBER` leads to `answer_url`, `BUSY_NUMBER` to nobody."""
     content = {
-        "applications": [{"name": "bench", "answer_url": f"http://127.0.0.1:{APP_PORT}/answer"}],
+        "applications": [{"name": "bench", "answer_url": answer_url}],
         "numbers": [{"number": NUMBER, "application": "bench"}],
-        "callees": [{"number": BUSY_NUMBER, "does": "busy"}],
+        "callees": [{"number": BUSY_NUMBER, "does": "busy"}, *callees],
         "limits": dict(limits or {}),
     }
     config.write_text(yaml.safe_dump(content))

@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 YARDSTICKS = ROOT.parent / "shared" / "bench"
-SERVER_CORE, LOAD_CORE = 0, 1
+SERVER_CORE, LOAD_CORE, ANY_CORE = 0, 1, -1
 
 
 class BenchError(Exception):
@@ -40,8 +40,8 @@ def build(source: Path) -> Path:
 
 
 def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """`command`, bound to one core where there are two."""
-    if shutil.which("taskset") is None or (os.cpu_count() or 1) < 2:
+    """`command`, bound to one core where there are two and it is not to have any."""
+    if core == ANY_CORE or shutil.which("taskset") is None or (os.cpu_count() or 1) < 2:
         return list(command)
     return ["taskset", "-c", str(core), *command]
 
@@ -92,7 +92,17 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """CPU used so far by the process and its children, by every thread."""
-        return sum(_cpu_of(pid) for pid in _tree(self.process.pid))
+        return sum(cpu_of(pid) for pid in _tree(self.process.pid))
+
+    def resident_kb(self) -> int:
+        """The resident memory of the process, in KB."""
+        return resident_kb(self.process.pid)
+
+
+def resident_kb(pid: int | str = "self") -> int:
+    """The resident memory of a process, in KB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
 
 
 def window(load: Sequence[str], core: int, measured: Sequence[Running]) -> tuple[dict[str, Any], list[float]]:
@@ -126,7 +136,8 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _cpu_of(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """CPU used so far by every thread of a process."""
     total = 0
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         total += int(task.read_text().split()[0])

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
 
 import uvloop
@@ -47,13 +48,12 @@ class Mix:
         self._streams: deque[str] = deque()
         self.asks: dict[str, Callable[[], Awaitable[Reply]]] = {}
 
-    async def prepare(self, calls: int) -> None:
-        """Make calls that end at once, and wait for those that are to live."""
+    async def prepare(self, live: Sequence[str]) -> None:
+        """Make calls that end at once, beside those that live."""
         client = self._client
         body = {"from": "15550199", "to": BUSY_NUMBER, "answer_url": "http://127.0.0.1:9/never"}
         placed = [(await client.wanted(201, "POST", "Call/", body))["request_uuid"] for _ in range(ENDED_CALLS)]
         (application, *_) = (await client.wanted(200, "GET", "Application/"))["objects"]
-        live = await self._live(calls)
         some, ended = cycle(live), cycle(placed)
         for call in placed:
             await self._until(f"Call/{call}/")
@@ -66,21 +66,6 @@ class Mix:
             "stream start": lambda: self._start(next(some)),
             "stream stop": self._stop,
         }
-
-    async def _live(self, calls: int) -> list[str]:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found: list[str] = []
-                while page := (await self._page(len(found))):
-                    found += page
-                if len(found) >= calls:
-                    return found
-                await asyncio.sleep(0.2)
-
-    async def _page(self, offset: int) -> list[str]:
-        answer = await self._client.wanted(200, "GET", f"Call/?status=live&limit=20&offset={offset}")
-        page: list[str] = answer["calls"]
-        return page
 
     async def _until(self, path: str) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -100,14 +85,27 @@ class Mix:
         return await self._client.ask("DELETE", self._streams.popleft())
 
 
+async def live_calls(client: RestClient, count: int) -> list[str]:
+    """The calls that live, once there are that many."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found: list[str] = []
+            while page := (await client.wanted(200, "GET", f"Call/?status=live&limit=20&offset={len(found)}"))["calls"]:
+                found += page
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.2)
+
+
 async def main() -> None:
     port, calls, rate, warm, seconds = int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:6])
     client = RestClient(port, AUTH_ID, AUTH_TOKEN)
+    live = await live_calls(client, calls)
     kinds: tuple[str, ...] = ("health",)
     asks: dict[str, Callable[[], Awaitable[Reply]]] = {"health": lambda: client.ask("GET", "/healthz")}
     if sys.argv[6] == "mix":
         mix = Mix(client, sys.argv[7])
-        await mix.prepare(calls)
+        await mix.prepare(live)
         kinds, asks = MIX, mix.asks
     figures = await paced(kinds, asks, rate, warm, seconds)
     client.close()
@@ -118,25 +116,25 @@ async def paced(
     kinds: tuple[str, ...], asks: dict[str, Callable[[], Awaitable[Reply]]], rate: float, warm: float, seconds: float
 ) -> dict[str, object]:
     """Ask at `rate`, at absolute times; what was due in the last `seconds` counts."""
-    loop = asyncio.get_running_loop()
+    now = time.perf_counter  # uvloop's own clock counts whole milliseconds
     measured, refused = Latencies(), deque[str](maxlen=5)
     errors = 0
 
     async def one(kind: str, due: float, counts: bool) -> None:  # noqa: FBT001 - not for others
         nonlocal errors
-        late = loop.time() - due
+        late = now() - due
         reply = await asks[kind]()
         if reply.status >= 300:
             errors += 1
             refused.append(f"{kind}: {reply.status} {reply.body[:120]!r}")
         elif counts:
-            measured.add(kind, loop.time() - due, late)
+            measured.add(kind, now() - due, late)
 
-    start, first = loop.time() + 0.1, round(warm * rate)
+    start, first = now() + 0.1, round(warm * rate)
     async with asyncio.TaskGroup() as tasks:
         for index in range(first + round(seconds * rate)):
             due = start + index / rate
-            await asyncio.sleep(max(0.0, due - loop.time()))
+            await asyncio.sleep(max(0.0, due - now()))
             if index == first:
                 print("START", flush=True)
             tasks.create_task(one(kinds[index % len(kinds)], due, index >= first))

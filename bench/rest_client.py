@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from bench.machine import BenchError
 
@@ -44,15 +45,14 @@ class _Connection(asyncio.Protocol):
         self.is_open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def ask(self, request: bytes) -> asyncio.Future[Reply]:
         """Send a request, and give its answer."""
         assert self._transport is not None
         self._reply = self._loop.create_future()
         self._received = b""
-        self._sent = self._loop.time()
+        self._sent = time.perf_counter()
         self._transport.write(request)
         return self._reply
 
@@ -66,7 +66,7 @@ class _Connection(asyncio.Protocol):
         if len(body) < length:
             return
         reply, self._reply = self._reply, None
-        reply.set_result(Reply(int(head[9:12]), body, self._loop.time() - self._sent))
+        reply.set_result(Reply(int(head[9:12]), body, time.perf_counter() - self._sent))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False

@@ -17,11 +17,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench.frame_gaps import APP_PORT, AUTH_ID, AUTH_TOKEN, CARRIER_PORT, NUMBER, app_end, carrier_end, pacer, reader
+from bench.frame_gaps import AUTH_ID, AUTH_TOKEN, CARRIER_PORT, NUMBER, app_end, carrier_end, pacer, reader
 from bench.machine import LOAD_CORE, python, running, settle, window
+from bench.stream_cost import bare
 from bothway.wire.leg import LEG_PATH, Dial, encode
 
 LIMITS = {"requests_per_5s": 1_000_000, "calls_per_second": 1_000.0, "streams_per_call": 2}
+LISTENER_PORT = 9714
+"""Where the streams go that REST starts: an app takes one stream of a call, and has it."""
+
+MARGIN = 3.0
+"""Seconds by which the generator is done before the reader hangs its calls up."""
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -69,8 +75,9 @@ def loaded(
         load = reader(CARRIER_PORT, calls, warm, seconds, LEG_PATH, auth, dial, 1)
         asking = None
         if kind:
-            listen = f"ws://127.0.0.1:{APP_PORT}/listen"
-            command = python("bench.rest_asker", CARRIER_PORT, calls, rate, warm, seconds, kind, listen)
+            stack.enter_context(running(bare("recv", port=LISTENER_PORT), LOAD_CORE))
+            listen = f"ws://127.0.0.1:{LISTENER_PORT}/"
+            command = python("bench.rest_asker", CARRIER_PORT, calls, rate, 1.0, seconds - MARGIN, kind, listen)
             asking = stack.enter_context(running(command, LOAD_CORE))
         gaps, used = window(load, LOAD_CORE, [carrier, app])
         asked = asking.wait_for("RES ") if asking is not None else {}

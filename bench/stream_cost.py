@@ -68,9 +68,9 @@ def c_recv(streams: int) -> tuple[float, str]:
     return loaded(streams, [str(build(YARDSTICKS / "cfloor.c")), str(PORT), "0", "recv", "160"], "/")
 
 
-def bare(*mode: str) -> list[str]:
+def bare(*mode: str, port: int = PORT) -> list[str]:
     """The command of a picows loop that parses and answers messages, and does nothing else."""
-    return [sys.executable, str(YARDSTICKS / "bare_picows.py"), str(PORT), *mode]
+    return [sys.executable, str(YARDSTICKS / "bare_picows.py"), str(port), *mode]
 
 
 def picows_echo(streams: int) -> tuple[float, str]:

@@ -55,6 +55,9 @@ CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "uuid1"
 
 TESTED_ELSEWHERE = {
     "bothway.__main__": "two lines; the tests of the command line start it as a process",
+    "bothway.carrier.call_order": "values and a Protocol alone; those who order calls are tested: test_exchange.py, "
+    "performers/test_dialling.py, test_switchboard.py",
+    "bothway.carrier.performer": "Protocols alone; what has them is tested: test_live_call.py, performers/",
     "bothway.errors": "names and one attribute, which the tests of whoever raises them read",
     "bothway.version": "one line; tests/test_public_names.py compares it with pyproject.toml",
 }

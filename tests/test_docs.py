@@ -18,15 +18,18 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
-from tests.source_tree import ROOT
+from tests.source_tree import ROOT, modules
 
 from bothway import App, Call
-from bothway.carrier.config import Account, Application, Config, Number, load_config
+from bothway.carrier.config import Account, Application, Config, Number, RentableNumber, load_config
+from bothway.carrier.rates import Rates
 from bothway.carrier.script import Script
 from bothway.cli import build_parser
 from bothway.core.profile import Limits
@@ -35,7 +38,7 @@ from bothway.runtime.settings import Settings, settings_of
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-COMMANDS_OF_OTHERS = {".", "cd", "curl", "export", "pip", "pytest", "uvicorn"}
+COMMANDS_OF_OTHERS = {".", "cd", "curl", "docker", "export", "pip", "pytest", "uvicorn"}
 """What a shell block may name besides `bothway`, `make` and what is in `.venv/bin`."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -177,14 +180,31 @@ def test_the_table_of_settings_is_the_codes() -> None:
         ("### `accounts`", Account.__struct_fields__),
         ("### `applications`", Application.__struct_fields__),
         ("### `numbers`", Number.__struct_fields__),
+        ("### `inventory`", RentableNumber.__struct_fields__),
+        ("### `rates`", Rates.__struct_fields__),
         ("### `limits`", tuple(field.name for field in dataclasses.fields(Limits))),
     ],
 )
 def test_the_tables_of_the_carriers_file_are_complete(title: str, keys: tuple[str, ...]) -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     section = re.split(r"^##", text.partition(title)[2], maxsplit=1, flags=re.MULTILINE)[0]
-    table = section.partition("\n\n")[2].partition("\n\n")[0]
+    table = section[section.index("| key |") :].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(keys)
+
+
+def test_every_part_of_the_carriers_file_has_a_section() -> None:
+    titles = re.findall(r"^### `(\w+)`$", CONFIGURATION.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(titles) == sorted(Config.__struct_fields__)
+
+
+@pytest.mark.parametrize(("title", "kind"), [("### `rates`", Rates), ("### `inventory`", RentableNumber)])
+def test_the_defaults_of_amounts_are_the_codes(title: str, kind: type[msgspec.Struct]) -> None:
+    text = CONFIGURATION.read_text(encoding="utf-8").partition(title)[2].partition("\n### ")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \|.*\| `([^`]+)` \|$", text, re.MULTILINE))
+    defaults = zip(kind.__struct_fields__[-len(kind.__struct_defaults__) :], kind.__struct_defaults__, strict=True)
+    assert {name: value for name, value in written.items() if value[0].isdigit()} == {
+        name: str(default) for name, default in defaults if isinstance(default, Decimal)
+    }
 
 
 def test_the_defaults_of_limits_are_the_codes() -> None:
@@ -193,6 +213,25 @@ def test_the_defaults_of_limits_are_the_codes() -> None:
     for field in dataclasses.fields(Limits):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         assert written[field.name] == str(default), field.name
+
+
+def test_every_record_of_the_log_is_described() -> None:
+    """What the carrier records, wherever it names it, has a line in docs/evidence.md; and what has one is recorded."""
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (ROOT / "docs" / "evidence.md").read_text("utf-8"), re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    recorded, written = set(), set()
+    for module in modules().values():
+        if module.package == "carrier":
+            constants = [node for node in ast.walk(module.tree) if isinstance(node, ast.Constant)]
+            written |= {node.value for node in constants if isinstance(node.value, str)}
+            calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and node.args]
+            for call in calls:
+                if ast.unparse(call.func).endswith(("report.record", "self.record", "self._report", "._note")):
+                    found = [node for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)]
+                    recorded |= {node.value for node in found if isinstance(node.value, str)}
+    assert recorded
+    assert recorded <= described, f"docs/evidence.md does not describe {sorted(recorded - described)}"
+    assert described <= written, f"nothing records {sorted(described - written)}"
 
 
 # --- links ------------------------------------------------------------------------------------------------------

@@ -10,9 +10,12 @@ import pytest
 from tests.carrier.rest_client import Rest
 from tests.carrier.world import ACCOUNT, Request, page, until, world
 
-from bothway.carrier.call_books import closed_callbacks, closed_record
+from bothway.carrier.call_books import call_facts, closed_callbacks, closed_record
+from bothway.carrier.call_order import Party
+from bothway.carrier.rates import Rates
 from bothway.carrier.store.records import CallRecord
 from bothway.core.execution import cause
+from bothway.wire.webhooks import CallFacts
 
 pytestmark = pytest.mark.virtual_time
 
@@ -91,3 +94,27 @@ def test_nobody_is_told_who_did_not_ask() -> None:
     quiet = msgspec.structs.replace(RECORD, hangup_url=None)
     assert closed_callbacks(closed_record(quiet, cause(1000, "Plivo"), NOW), ACCOUNT.auth_id) == []
     assert closed_callbacks(RECORD, ACCOUNT.auth_id) == [], "a call that lives is owed none yet"
+
+
+def test_a_call_that_was_live_when_the_carrier_was_killed_is_told_as_it_is_recorded() -> None:
+    """Nobody knows when it ended: what was not counted by then is neither billed nor told."""
+    answered = msgspec.structs.replace(RECORD, answer_time=NOW, state="in-progress", country_code="US")
+    killed = closed_record(answered, cause(5010, "Error"), NOW + timedelta(hours=5))
+    (item,) = closed_callbacks(killed, ACCOUNT.auth_id)
+    assert (killed.bill_duration, killed.billed_duration, killed.amount) == (0, 0, Decimal(0))
+    assert [item.params[name] for name in ("Duration", "BillDuration", "TotalCost")] == ["0", "0", "0.00000"]
+    assert (item.params["AnswerTime"], item.params["EndTime"]) == ("2026-01-31 10:00:00", "2026-01-31 15:00:00")
+
+
+def test_what_every_webhook_of_a_call_says() -> None:
+    rates = Rates(inbound=Decimal("0.5"), outbound=Decimal("0.7"))
+
+    def facts(party: Party, *, plus: bool = False) -> CallFacts:
+        return call_facts(party, ACCOUNT, rates, call_id="c", at=NOW, plus=plus)
+
+    came = facts(Party("+919812345678", "15550002", forwarded_from="15550003", stir_attestation="A"))
+    assert (came.from_, came.country_code, came.bill_rate) == ("919812345678", "IN", Decimal("0.5"))
+    assert (came.forwarded_from, came.stir_attestation, came.stir_verification) == ("15550003", "A", "Not Applicable")
+    placed = facts(Party("919812345678", "15550002", direction="outbound"), plus=True)
+    assert (placed.from_, placed.to) == ("+919812345678", "+15550002")
+    assert (placed.country_code, placed.bill_rate) == ("US", Decimal("0.7"))

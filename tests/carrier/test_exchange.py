@@ -78,6 +78,16 @@ async def test_who_cannot_be_reached(tmp_path: Path) -> None:
         assert (barred.status, barred["error"]) == (403, "Calls to this destination region are barred")
 
 
+@pytest.mark.parametrize("digits", ["1@0", "1@99999", "1" * 256 + "@100"])
+async def test_what_shows_too_late_is_accounted_for(tmp_path: Path, digits: str) -> None:
+    """A call that was fired cannot be refused any more: it ends with a cause."""
+    async with placing(tmp_path, Callee("15550100", human())) as (w, rest):
+        call_id = await rest.call(w, "15550100", send_digits=digits)
+        (ended,) = await hung_up(w)
+        assert (ended["CallStatus"], ended["HangupCauseCode"]) == ("failed", "5010")
+        assert (await rest.get(f"Call/{call_id}/"))["hangup_cause_code"] == 5010
+
+
 async def test_a_call_is_given_up_while_it_rings(tmp_path: Path) -> None:
     async with placing(tmp_path, Callee("1555*", rings_on()), calls_per_second=100) as (w, rest):
         await rest.call(w, "15550100", hangup_on_ring=7)

@@ -258,6 +258,7 @@ async def test_a_leg_that_sends_nothing_for_a_minute_has_gone(tmp_path: Path) ->
         never, _ = w.place(w.stream(), caller=_Mute())
         once, _ = w.place(w.stream(), caller=_Mute(500))
         lives, call = w.place(w.stream())
+        await until(never.done.is_set, 100)
         await w.over(never)
         assert "no audio came from the leg for 60 s" in w.check_accounted(never, 6020, "Plivo")
         assert 3000 <= len(never.heard) <= 3050

@@ -45,14 +45,14 @@ def test_the_document_has_the_table() -> None:
 def test_a_file_changes_lists_and_adds_others(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        "plivo: {voice_in: 0.004, stream: {price: 0.003, source: our contract, date: '2026-02'}, number: null}\n"
+        "plivo: {voice_in: 0.004, stream: {price: 0.003, source: our contract, date: 2026-02-01}, number: null}\n"
         "ours:\n  currency: EUR\n  country: DE\n  rounding: {first: 30, step: 6}\n  voice_out: '0.01'\n",
     )
     lists = {prices.carrier: prices for prices in read_prices(path)}
     assert list(lists) == ["plivo", "twilio", "telnyx", "vonage", "exotel", "ours"]
     plivo = lists["plivo"]
     assert plivo.voice_in == Figure(Decimal("0.004"))
-    assert plivo.stream == Figure(Decimal("0.003"), "our contract", "2026-02")
+    assert plivo.stream == Figure(Decimal("0.003"), "our contract", "2026-02-01")
     assert (plivo.number, plivo.voice_out) == (None, PUBLISHED[0].voice_out)
     assert lists["ours"] == PriceList(
         carrier="ours",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import cast
 
 import msgspec
@@ -72,12 +72,13 @@ def closed_record(record: CallRecord, cause: HangupCause, at: datetime) -> CallR
     )
 
 
-def closed_callbacks(call: CallRecord, auth_id: str) -> list[OutboxItem]:
+def closed_callbacks(call: CallRecord, auth_id: str, zone: tzinfo = UTC) -> list[OutboxItem]:
     """The hangup callback that is owed for a call which has ended without a process that was in charge of it.
 
     Args:
         call: As it was closed.
         auth_id: Whose token signs.
+        zone: The account's time zone.
     """
     if not call.hangup_url or call.end_time is None or call.hangup_cause_code is None:
         return []
@@ -108,6 +109,7 @@ def closed_callbacks(call: CallRecord, auth_id: str) -> list[OutboxItem]:
         status=call.state,
         duration=call.bill_duration,
         total_cost=call.amount,
+        zone=zone,
     )
     item = OutboxItem(
         key=f"{call.call_uuid} hangup",

@@ -21,7 +21,7 @@ from bothway.core.media import Media
 from bothway.errors import BothwayError, UsageError
 from bothway.runtime.http import redacted
 from bothway.wire.verbs import Play, Speak
-from bothway.wire.webhooks import CallFacts, answer_params, standard_params
+from bothway.wire.webhooks import CallFacts, answer_params, standard_params, unanswered_status
 
 __all__ = ["CallDocuments", "DocumentCall"]
 
@@ -120,6 +120,8 @@ class CallDocuments:
         call.after_input()
 
     def _status(self) -> str:
+        if self._core.end_cause is not None:
+            return "completed" if self._core.answered_at is not None else unanswered_status(self._core.end_cause)
         return "in-progress" if self._core.answered_at is not None else "ringing"
 
     async def _play(self, prompt: Prompt) -> None:

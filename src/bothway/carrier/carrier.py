@@ -314,7 +314,9 @@ class Carrier:
         dead = {*await delivery.start(), *self._slot.dead}
 
         def owed(closed: Closed) -> list[OutboxItem]:
-            return closed_callbacks(closed.call, closed.call.sub_account or closed.call.account)
+            call = closed.call
+            zone = next((known.zone for known in self._accounts if known.auth_id == call.account), UTC)
+            return closed_callbacks(call, call.sub_account or call.account, zone)
 
         for closed in await store.calls.close_abandoned(_now(), dead=dead, callbacks=owed):
             logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)

@@ -141,6 +141,12 @@ class Exchange:
         )
 
     def _place(self, queued: _Queued) -> None:
+        try:
+            self._dial(queued)
+        except UsageError as error:
+            self._give_up(queued, 5010, "Error", str(error))
+
+    def _dial(self, queued: _Queued) -> None:
         request, record = queued.request, queued.record
         headers = tuple(record.sip_headers.items())
         auth = None
@@ -182,11 +188,8 @@ class Exchange:
             digits=read_digits(request.send_digits),
             digits_on_early_media=request.send_on_preanswer,
         )
-        try:
-            leg = self._lines.leg_to(record.to_number, MULAW_8K)
-            self._switchboard.dial(leg, summons, party, order, queued.account, call_id=record.call_uuid)
-        except UsageError as error:
-            self._give_up(queued, 5010, "Error", str(error))
+        leg = self._lines.leg_to(record.to_number, MULAW_8K)
+        self._switchboard.dial(leg, summons, party, order, queued.account, call_id=record.call_uuid)
 
     def _give_up(self, queued: _Queued, code: int, source: str, detail: str) -> None:
         """A call that was never placed is over, and accounted for like any other."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -173,11 +174,7 @@ def read_prices(path: str | os.PathLike[str], lists: tuple[PriceList, ...] = PUB
 
 
 def _changed(known: PriceList, given: dict[str, Any], place: str) -> PriceList:
-    figures = {
-        name: {"price": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
-        for name, value in given.items()
-        if name in FIGURES
-    }
+    figures = {name: _written(value) for name, value in given.items() if name in FIGURES}
     before: dict[str, Any] = msgspec.to_builtins(known)
     try:
         changed = msgspec.convert({**before, **given, **figures, "carrier": known.carrier}, PriceList)
@@ -186,6 +183,15 @@ def _changed(known: PriceList, given: dict[str, Any], place: str) -> PriceList:
     for problem in _problems(changed):
         raise UsageError(f"{place}: {problem}")
     return changed
+
+
+def _written(value: object) -> object:
+    """A figure as its fields: a file may have a bare number, and YAML makes a day of what looks like one."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        return {"price": value}
+    if isinstance(value, dict):
+        return {key: one.isoformat() if isinstance(one, date) else one for key, one in value.items()}
+    return value
 
 
 def _problems(prices: PriceList) -> Iterator[str]:

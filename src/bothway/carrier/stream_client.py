@@ -69,7 +69,7 @@ class StreamClient:
     Args:
         node: Has the profile, the limits and the tasks.
         owner: Is told what happens.
-        account: Whose token signs the upgrade.
+        account: Whose token signs the upgrade, beside its main account's.
         stream: The stream machine.
         verb: What the document said.
         index: Which of the call's streams it is.
@@ -201,11 +201,14 @@ class StreamClient:
     async def _connect(self) -> None:
         nonce = self._node.ids.nonce()
         every = self._node.profile.signs_every_form
-        signature = upgrade_signature_header(self.verb.url, nonce, self._account.auth_token, every_form=every)
+        own, main = (
+            upgrade_signature_header(self.verb.url, nonce, token, every_form=every)
+            for token in (self._account.auth_token, self._node.main_token(self._account))
+        )
         headers = (
             ("User-Agent", "Plivo"),
-            ("X-Plivo-Signature-V3", signature),
-            ("X-Plivo-Signature-Ma-V3", signature),
+            ("X-Plivo-Signature-V3", own),
+            ("X-Plivo-Signature-Ma-V3", main),
             ("X-Plivo-Signature-V3-Nonce", nonce),
         )
         await self._node.connect(

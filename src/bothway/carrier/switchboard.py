@@ -102,7 +102,7 @@ class Switchboard:
         logger.info("call %s was not placed: %s", record.call_uuid, detail)
         now = datetime.fromtimestamp(time.time(), UTC)
         ended = closed_record(record, end_cause, now)
-        self._node.store.calls.save(ended, closed_callbacks(ended, account.auth_id))
+        self._node.store.calls.save(ended, closed_callbacks(ended, account.auth_id, account.zone))
 
     async def close(self, grace: float) -> None:
         """Take and place no more calls, let the live ones end within `grace` seconds, and end the others."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from bothway.carrier.store.opening import FILE_NAME
 from bothway.carrier.store.store import Store
 from bothway.carrier.store.usage import Metered, Usage
 from bothway.errors import UsageError
+from bothway.runtime.settings import Settings, add_options
 
 __all__ = ["add_parser", "run"]
 
@@ -39,19 +39,7 @@ def add_parser(commands: Any) -> None:
         "said, and say what they cost here, by the carrier's own rates, and what they would have cost by the "
         "published prices of hosted carriers. All times are UTC.",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("BOTHWAY_DATA") or ".bothway"),
-        metavar="PATH",
-        help="the carrier's data folder (BOTHWAY_DATA, default .bothway)",
-    )
-    parser.add_argument(
-        "--db",
-        default=os.environ.get("BOTHWAY_DB") or None,
-        metavar="URL",
-        help="the database of the records, if not the data folder's own (BOTHWAY_DB)",
-    )
+    add_options(parser, "costs")
     parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="a calendar month")
     parser.add_argument(
         "--since", type=_moment, metavar="TIME", help="from this day or time on: 2026-01-31, 2026-01-31T12:00"
@@ -65,12 +53,13 @@ def add_parser(commands: Any) -> None:
 
 async def run(arguments: argparse.Namespace) -> int:
     """Print the report. Gives the exit code."""
+    settings = Settings.from_arguments("costs", arguments)
     since, until = _window(arguments, datetime.now(UTC))
     lists = read_prices(arguments.prices) if arguments.prices is not None else PUBLISHED
     roundings = roundings_of(lists)
-    if arguments.db is None and not (arguments.data / FILE_NAME).is_file():
-        raise UsageError(f"there are no records in {arguments.data}: name the carrier's data folder with --data")
-    store = await Store.open(arguments.db or arguments.data, node="costs")
+    if settings.db is None and not (settings.data / FILE_NAME).is_file():
+        raise UsageError(f"there are no records in {settings.data}: name the carrier's data folder with --data")
+    store = await Store.open(settings.db or settings.data, node="costs")
     try:
         usage = await store.usage.between(since, until, account=arguments.account, roundings=roundings)
     finally:
@@ -194,9 +183,11 @@ def _lines(
     yield _used("calls out", usage.voice_out)
     yield _used("streams", usage.streams)
     yield _used("recordings", usage.recordings)
-    yield f"{'numbers':<12}{usage.numbers.count:>10,}   {usage.numbers.months:,} months"
+    months = "1 month" if usage.numbers.months == 1 else f"{usage.numbers.months:,} months"
+    yield f"{'numbers':<12}{usage.numbers.count:>10,}   {months}"
     yield ""
-    to = _CENTS if max(one.total for one in (here, *hosted)) >= _LARGE else _PARTS
+    totals = [one.total for one in (here, *hosted) if one.total]
+    to = _CENTS if totals and min(totals) >= _LARGE else _PARTS
     rows = [("", "", *_TITLES, "total"), *(_row(one, to) for one in (here, *hosted))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -225,12 +216,12 @@ def _notes(hosted: Sequence[Costs], lists: Sequence[PriceList]) -> Iterator[str]
     if any(one.unpublished for one in hosted):
         yield ""
         yield "?  no price is published: the total is more"
-    foreign = [(one, prices) for one, prices in zip(hosted, lists, strict=True) if one.elsewhere]
+    foreign = {prices.country: one.elsewhere for one, prices in zip(hosted, lists, strict=True) if one.elsewhere}
     if foreign:
         yield ""
-    for one, prices in foreign:
-        minutes = f"{one.elsewhere / 60:,.1f}"
-        yield f"{one.carrier}: {minutes} minutes were with other countries than {prices.country}, at its prices"
+    for country, seconds in foreign.items():
+        names = ", ".join(prices.carrier for prices in lists if prices.country == country)
+        yield f"{seconds / 60:,.1f} minutes were not with {country}, whose prices are counted for them: {names}"
     dates = sorted({figure.date for prices in lists for figure in _figures(prices) if figure.date})
     if dates:
         yield ""

@@ -31,7 +31,7 @@ __all__ = [
     "shown",
 ]
 
-COMMANDS = frozenset({"carrier", "serve", "call", "demo", "dev"})
+COMMANDS = frozenset({"carrier", "serve", "call", "costs", "demo", "dev"})
 """The commands that read settings (design, section 6)."""
 
 _DEFAULT_API_URL = "https://api.plivo.com/v1"
@@ -240,14 +240,14 @@ class Settings:
     )
     data: Path = field(
         default=Path(".bothway"),
-        metadata=_about(_path, "the folder for what must outlive the process", _CARRIERS),
+        metadata=_about(_path, "the folder for what must outlive the process", f"{_CARRIERS} costs"),
     )
     db: str | None = field(
         default=None,
         metadata=_about(
             _database,
             "keep records in this PostgreSQL database, not in the data folder; with a password, use the variable",
-            "carrier",
+            "carrier costs",
         ),
     )
     auth_id: str | None = field(

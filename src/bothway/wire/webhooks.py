@@ -42,6 +42,7 @@ _UNANSWERED_STATUS = {
     3010: "busy",
     3070: "timeout",
     3100: "busy",
+    4000: "completed",  # hung up normally, as a document may that takes no call
     6010: "timeout",
     9000: "cancel",
 }

@@ -51,9 +51,6 @@ _FORMATTED = {"undefined", "null", "none", "nil", "nan", "[object object]", "{}"
 
 _LIVE: tuple[CallState, ...] = ("ringing", "in-progress")
 
-_Words = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
-_Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
-
 
 class CreateCall(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     """The calls to place (plivo-protocol.md, 5.3)."""
@@ -92,9 +89,9 @@ class CreateCall(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     machine_detection_method: Method = "POST"
     machine_detection_maximum_speech_length: Annotated[int, msgspec.Meta(ge=1_000, le=6_000)] = 5_000
     machine_detection_initial_silence: Annotated[int, msgspec.Meta(ge=2_000, le=10_000)] = 4_500
-    machine_detection_maximum_words: _Words | None = None
-    machine_detection_initial_greeting: _Milliseconds | None = None
-    machine_detection_silence: _Milliseconds | None = None
+    machine_detection_maximum_words: Annotated[int, msgspec.Meta(ge=2, le=10)] | None = None
+    machine_detection_initial_greeting: Annotated[int, msgspec.Meta(ge=1_000, le=5_000)] | None = None
+    machine_detection_silence: Annotated[int, msgspec.Meta(ge=100, le=5_000)] | None = None
     sip_headers: Text = ""
     ring_timeout: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 120
     parent_call_uuid: Uuid | None = None

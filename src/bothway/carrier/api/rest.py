@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Match, Route
 
 from bothway.carrier.api.access import Gate, Visitors
-from bothway.carrier.api.elsewhere import Elsewhere
 from bothway.carrier.api.asyncapi import asyncapi_document
+from bothway.carrier.api.elsewhere import Elsewhere
 from bothway.carrier.api.openapi import document
 from bothway.carrier.api.operations import Answer, ErrorAnswer, FileAnswer, Operation, Recorded, Request, Resources
 from bothway.carrier.api.parameters import ApiError, HttpUrl, Method, parse_body, parse_query, read

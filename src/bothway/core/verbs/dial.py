@@ -69,7 +69,7 @@ _EVENTS = {"answer": "DialAnswer", "connected": "DialConnected", "hangup": "Dial
 """`Event` of the callbacks, by `DialAction` (plivo-protocol.md, 6.4)."""
 _HANGUP_WORDS = {4240: "sip_auth_failed", 4250: "sip_auth_timeout"}
 """`DialHangupCause`, where it is not the switch's word (plivo-protocol.md, 6.4)."""
-_STATUSES = {4250: "timeout", 9110: "no-answer"}
+_STATUSES = {4000: "failed", 4250: "timeout", 9110: "no-answer"}
 """`DialStatus`, where it is not what a call of its own that ended like this would have."""
 
 
