@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.frame_gaps import CARRIER_PORT, carrier_end
 from bench.machine import LOAD_CORE, BenchError, python, window
@@ -32,18 +33,23 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--rate", type=float, default=50.0, help="calls a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--warm", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=1, help="of the same with one carrier, to see whether it grows")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         config, data = Path(folder) / "carrier.yaml", Path(folder) / "data"
         with carrier_end(config, data, LIMITS, [CALLEE]) as carrier:
             load = python("bench.setup_app", CARRIER_PORT, options.rate, options.warm, options.seconds)
-            figures, (used,) = window(load, LOAD_CORE, [carrier])
-    print(f"{options.rate:g} calls/s for {options.seconds:g} s, and {options.warm:g} s before: {figures['placed']} placed, "
-          f"{figures['refused']} refused, {figures['answered']} answered, {figures['hangups']} hangup callbacks, "
-          f"{figures['twice']} heard of twice, {figures['records']} records")  # fmt: skip
-    print(f"carrier: {used / options.seconds:.2f} cores, {used / options.seconds / options.rate * 1000:.1f} ms a call")
+            for _ in range(options.rounds):
+                figures, (used,) = window(load, LOAD_CORE, [carrier])
+                show(figures, used / options.seconds, options.rate, carrier.resident_kb())
+                if not figures["placed"] == figures["answered"] == figures["hangups"] == figures["records"]:
+                    raise BenchError("calls, callbacks or records were lost")
+
+
+def show(figures: dict[str, Any], cores: float, rate: float, resident_kb: int) -> None:
+    print(f"{figures['placed']} placed, {figures['refused']} refused, {figures['answered']} answered, "
+          f"{figures['hangups']} hangup callbacks, {figures['twice']} told twice, {figures['records']} records")  # fmt: skip
+    print(f"carrier: {cores:.2f} cores, {cores / rate * 1000:.1f} ms a call; {resident_kb} KB resident at the end")
     print(f"{'from … to, in ms':<58} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8}")
     for name, what in TIMES.items():
-        print(f"{what:<58}" + "".join(f" {figures[name][key]:>8.2f}" for key in ("p50", "p90", "p99", "max")))
-    if not figures["placed"] == figures["answered"] == figures["hangups"] == figures["records"]:
-        raise BenchError("calls, callbacks or records were lost")
+        print(f"{what:<58}" + "".join(f" {figures[name][key]:>8.2f}" for key in ("p50", "p90", "p99", "max")), flush=True)

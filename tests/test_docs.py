@@ -3,8 +3,8 @@
 Every fenced block says what it is. `python` is executed, the blocks of one document one after another in one namespace;
 where `<!-- not run: why -->` stands on the line above, it is compiled and its imports are executed. Where
 `<!-- file: name -->` stands there, the block is a file, or more of it, of the project that the document builds up, and
-`tests/test_docs_testing.py` runs that. `yaml` is a carrier's file or a caller's script; `sh` is lines of commands; any
-other kind fails.
+`tests/test_docs_testing.py` or `tests/test_docs_carrier.py` runs that. `yaml` is a carrier's file or a caller's script;
+`sh` is lines of commands; any other kind fails.
 
 `python -m tests.test_docs` writes the table of settings anew.
 """
@@ -38,7 +38,7 @@ from bothway.runtime.settings import Settings, settings_of
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-COMMANDS_OF_OTHERS = {".", "cd", "curl", "docker", "export", "pip", "pytest", "uvicorn"}
+COMMANDS_OF_OTHERS = {".", "cd", "curl", "docker", "export", "pip", "pytest", "python3", "uvicorn"}
 """What a shell block may name besides `bothway`, `make` and what is in `.venv/bin`."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -109,7 +109,7 @@ def test_python_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_files_are_of_a_project_that_is_run() -> None:
-    assert {block.path.name for block in ALL if block.file} == {"testing.md"}
+    assert {block.path.name for block in ALL if block.file} == {"carrier.md", "testing.md"}
 
 
 @pytest.mark.parametrize("block", of_kind("python"))

@@ -52,8 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
 def carrier_of(settings: Settings) -> Carrier:
     """The same carrier wherever it runs: in a process that is killed, and in a test after that."""
     if settings.lease_s is not None:
-        plan = DeliveryPlan(lease_s=settings.lease_s)
-        carrier_module.Delivery = partial(Delivery, plan=plan)  # type: ignore[assignment,misc]
+        vars(carrier_module)["Delivery"] = partial(Delivery, plan=DeliveryPlan(lease_s=settings.lease_s))
     return Carrier(
         account=ACCOUNT,
         config=Config(accounts=OTHERS, callees=_PEOPLE),
@@ -75,7 +74,8 @@ def obey(carrier: Carrier, callers: dict[str, Caller], order: Mapping[str, Any])
         return call.call_id
     caller = callers[order["call"]]
     if order["do"] == "hang up":
-        return caller.hang_up()
+        caller.hang_up()
+        return None
     return len(caller.heard) if order["do"] == "heard" else [record["event"] for record in caller.records]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -88,6 +89,11 @@ def test_a_call_that_was_never_placed_is_closed(code: int, state: str) -> None:
     assert item.params["HangupCauseCode"] == str(code)
     assert item.params["EndTime"] == "2026-01-31 10:00:03"
     assert (item.params["AnswerTime"], item.params["Duration"]) == ("", "0")
+    (local,) = closed_callbacks(closed, ACCOUNT.auth_id, ZoneInfo("Asia/Kolkata"))
+    assert (local.params["EndTime"], local.params["SessionStart"]) == (
+        "2026-01-31 15:30:03",
+        item.params["SessionStart"],
+    )
 
 
 def test_nobody_is_told_who_did_not_ask() -> None:

@@ -271,3 +271,9 @@ async def test_recording_is_off_unless_asked_for(tmp_path: Path) -> None:
 def test_the_limits_are_the_profiles() -> None:
     mine = replace(DOCUMENTED, limits=Limits(calls=3))
     assert Carrier(profile=mine, config=Config(limits=Limits(calls=7))).profile.limits.calls == 3
+
+
+async def test_the_origin_that_the_outside_sees(tmp_path: Path) -> None:
+    async with world(tmp_path, public_url="https://voice.example.com/") as w:
+        assert w.carrier._origin() == "https://voice.example.com"
+        assert w.carrier.url.startswith("http://127.0.0.1:")

@@ -12,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from tests.carrier.kill_carrier import ANSWERS, OTHERS, RINGS, Settings, carrier_of
-from tests.carrier.killing import Left, Reach, Town, all_of, ask, check, check_all_told, town, victim
+from tests.carrier.killing import Left, Reach, Town, all_of, ask, check, check_all_told, town, until_so, victim
 from tests.carrier.recorded import noise_file
 from tests.carrier.world import page, until
 
@@ -51,12 +52,11 @@ def order(root: str, to: str = ANSWERS) -> dict[str, str]:
 
 
 async def is_up(w: Town, call_id: str, account: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            status, answer = await w.rest("GET", f"Call/{call_id}/?status=live", OTHERS[account])
-            if status == 200 and answer["call_status"] == "in-progress":
-                return
-            await asyncio.sleep(0.02)
+    async def so() -> bool:
+        status, answer = await w.rest("GET", f"Call/{call_id}/?status=live", OTHERS[account])
+        return bool(status == 200 and answer["call_status"] == "in-progress")
+
+    await until_so(so)
 
 
 # The steps of a call that comes in.
@@ -119,12 +119,16 @@ async def legs_of(w: Town, name: str, action: str) -> list[str]:
 
 async def a_dialled_leg_rings(w: Town, root: str) -> Left:
     call_id = await call(w, root, f"<Dial callbackUrl='{{root}}/dial'><Number>{RINGS}</Number></Dial>")
-    legs: list[str] = []
-    async with asyncio.timeout(20):
-        while not (legs and '"ringing"' in (w.data / "calls" / legs[0] / LOG_NAME).read_text()):
-            await asyncio.sleep(0.02)
-            legs = [row[0] for row in rows(w, "SELECT call_uuid FROM calls WHERE parent_call_uuid = ?", call_id)]
-    return Left([call_id], legs, state="failed")
+
+    def legs() -> list[str]:
+        return [row[0] for row in rows(w, "SELECT call_uuid FROM calls WHERE parent_call_uuid = ?", call_id)]
+
+    def rings() -> bool:
+        logs = [w.data / "calls" / leg / LOG_NAME for leg in legs()]
+        return any(log.exists() and '"ringing"' in log.read_text() for log in logs)
+
+    await until(rings)
+    return Left([call_id], legs(), state="failed")
 
 
 async def a_dialled_leg_is_joined(w: Town, root: str) -> Left:
@@ -147,10 +151,8 @@ async def all_is_done(w: Town, root: str) -> Left:
     call_id = await call(w, root, "<Hangup/>")
     name = root.rsplit("/", 1)[1]
     await until(lambda: w.site.asked(f"/{name}/hangup"))
-    async with asyncio.timeout(20):
-        while rows(w, "SELECT 1 FROM outbox WHERE call_uuid = ?", call_id):
-            await asyncio.sleep(0.02)
-    return Left([call_id], code=4000, source="Answer XML", state="failed", told=True)
+    await until(lambda: not rows(w, "SELECT 1 FROM outbox WHERE call_uuid = ?", call_id))
+    return Left([call_id], code=4000, source="Answer XML", told=True)
 
 
 async def its_callback_waits_behind_another(w: Town, root: str) -> Left:
@@ -159,9 +161,7 @@ async def its_callback_waits_behind_another(w: Town, root: str) -> Left:
     call_id = await call(w, root, STREAM)
     await until(lambda: w.site.asked(f"/{name}/status"))
     await w.victim.tell("hang up", call=call_id)
-    async with asyncio.timeout(20):
-        while len(rows(w, "SELECT 1 FROM outbox WHERE call_uuid = ?", call_id)) < 3:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(rows(w, "SELECT 1 FROM outbox WHERE call_uuid = ?", call_id)) == 3)
     assert not w.site.asked(f"/{name}/hangup")
     return Left([call_id], code=4000, source="Caller", streams=1)
 
@@ -248,19 +248,22 @@ async def settled(w: Town, carrier: Carrier) -> None:
     """Wait until the carrier has sent all that it owes, and all recordings are filed."""
     assert carrier._store is not None
     assert not carrier.calls
-    async with asyncio.timeout(30):
-        while await carrier._store.outbox.waiting() or list((w.data / "recordings").glob("*/*.json")):
-            await asyncio.sleep(0.02)
+    waiting = carrier._store.outbox.waiting
+
+    async def nothing_left() -> bool:
+        return not await waiting() and not list((w.data / "recordings").glob("*/*.json"))
+
+    await until_so(nothing_left)
 
 
-SOAK = pytest.mark.skipif(not os.environ.get("BOTHWAY_SOAK"), reason="each step by itself: only in `make soak`")
+ALONE = STEPS if os.environ.get("BOTHWAY_SOAK") else ()
 
 
 @pytest.mark.parametrize(
     "steps",
     [
         pytest.param(STEPS, id="all at once"),
-        *(pytest.param((step,), id=step.__name__, marks=[SOAK, pytest.mark.soak]) for step in STEPS),
+        *(pytest.param((step,), id=step.__name__, marks=pytest.mark.soak) for step in ALONE),
     ],
 )
 async def test_a_kill_at_each_step(tmp_path: Path, steps: tuple[Reach, ...]) -> None:
@@ -288,3 +291,102 @@ async def test_a_kill_at_each_step(tmp_path: Path, steps: tuple[Reach, ...]) -> 
             whose = {row[0]: row[1] for row in rows(w, "SELECT call_uuid, account FROM calls")}
             accounts = {account.auth_id: account for account in (carrier.account, *OTHERS)}
             check_all_told(w, {call_id: accounts[auth_id] for call_id, auth_id in whose.items()})
+
+
+async def again(carrier: Carrier, account: int, key: str, **wanted: str) -> tuple[int, Any]:
+    return await ask(carrier.url, "POST", "Call/", OTHERS[account], key=key, **wanted)
+
+
+async def delivered(w: Town) -> float:
+    async with aiohttp.ClientSession() as session, session.get(w.victim.url + "/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return sum(
+        float(line.split()[-1]) for line in lines if line.startswith('bothway_callbacks_total{outcome="delivered')
+    )
+
+
+async def test_a_kill_while_nothing_can_be_committed(tmp_path: Path) -> None:
+    """An end that is not written, a callback that is sent and not marked so, and calls that are asked for just then."""
+    data = tmp_path / "data"
+    async with town(data) as w:
+        root = w.site.url
+        told = await its_callback_is_being_sent(w, root + "/told")
+        (answered,) = w.stalls
+        ends = await something_is_said(w, root + "/ends")
+        before = await delivered(w)
+        with w.database_held():
+            asked = [
+                asyncio.create_task(w.rest("POST", "Call/", OTHERS[0], key=key, **order(root + "/asked", RINGS)))
+                for key in ("a key", "")
+            ]
+            await w.victim.tell("hang up", call=ends.calls[0])
+            answered.set()
+
+            async def another() -> bool:
+                return await delivered(w) > before
+
+            await until_so(another)
+            await asyncio.sleep(0.3)
+            assert not any(task.done() for task in asked), "no call is promised before it is written down"
+            await w.kill()
+        for task in asked:
+            with pytest.raises(aiohttp.ClientError):
+                await task
+        async with carrier_of(Settings(str(data))) as carrier:
+            await settled(w, carrier)
+            ends.has_log = False  # it has the end as it was, which the records do not know
+            await check(w, "told", told, carrier)
+            await check(w, "ends", ends, carrier)
+            assert len(w.site.asked("/told/hangup")) == 2, "before the kill, and after it: at least once"
+            assert w.site.asked("/told/hangup")[0].params == w.site.asked("/told/hangup")[1].params
+            assert len(rows(w, "SELECT 1 FROM calls")) == 2
+            assert not w.site.asked("/asked/hangup")
+            status, answer = await again(carrier, 0, "a key", **order(root + "/asked", RINGS))
+            assert status == 201
+            (placed,) = rows(w, "SELECT call_uuid FROM calls WHERE account = ?", OTHERS[0].auth_id)
+            assert placed[0] == answer["request_uuid"], "one, and not two"
+
+
+async def test_a_request_with_a_key_is_not_acted_on_again_after_a_kill(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with town(data) as w:
+        wanted = [order(f"{w.site.url}/{number}", RINGS) for number in range(2)]
+        status, first = await w.rest("POST", "Call/", OTHERS[0], key="seen", **wanted[0])
+        assert status == 201
+        unseen = asyncio.create_task(w.rest("POST", "Call/", OTHERS[1], key="unseen", **wanted[1]))
+        await until(lambda: len(rows(w, "SELECT 1 FROM calls")) == 2)
+        unseen.cancel()
+        await w.kill()
+        async with carrier_of(Settings(str(data))) as carrier:
+            await settled(w, carrier)
+            assert await again(carrier, 0, "seen", **wanted[0]) == (201, first)
+            assert (await again(carrier, 0, "seen", **wanted[1]))[0] == 422
+            status, second = await again(carrier, 1, "unseen", **wanted[1])
+            assert status == 201
+            assert len(rows(w, "SELECT 1 FROM calls")) == 2
+            for number, answer in enumerate((first, second)):
+                left = Left([answer["request_uuid"]], account=OTHERS[number], state="failed", has_log=False)
+                await check(w, str(number), left, carrier)
+                assert len(w.after(f"/{number}/hangup")) == 1
+
+
+async def test_the_carrier_that_cleans_up_is_killed_too(tmp_path: Path) -> None:
+    data, name = tmp_path / "data", a_stream_is_open.__name__
+    async with town(data) as w:
+        left = await a_stream_is_open(w, f"{w.site.url}/{name}")
+        await w.kill()
+        w.killed_at = 0
+        answered = w.stall(f"/{name}/status")
+        count = len(w.site.requests)
+        async with victim(Settings(str(data))) as second:
+            await until(lambda: len(w.site.requests) > count)
+            closed = rows(w, "SELECT * FROM calls")
+            await second.kill()
+        w.killed_at = count
+        answered.set()
+        async with carrier_of(Settings(str(data))) as carrier:
+            await settled(w, carrier)
+            await check(w, name, left, carrier)
+            assert rows(w, "SELECT * FROM calls") == closed, "a call ends once"
+            assert [p["Event"] for p in w.after(f"/{name}/status")] == ["failed", "failed"]
+            assert len(w.after(f"/{name}/hangup")) == 1

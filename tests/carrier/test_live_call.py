@@ -312,6 +312,23 @@ async def test_nothing_is_recorded_of_a_call_after_its_end_but_its_callbacks(tmp
         assert events[events.index("ended") :] == ["ended", "callback"]
 
 
+async def test_a_stream_that_listens_beside_the_one_that_talks(tmp_path: Path) -> None:
+    async with world(tmp_path, limits={"streams_per_call": 3}) as w:
+        listener = f"<Stream audioTrack='both'>{w.streams.url}</Stream>"
+        second = f"<Stream bidirectional='true' statusCallbackUrl='{w.site.url}/status'>{w.streams.url}</Stream>"
+        talker = f"<Stream bidirectional='true'>{w.streams.url}</Stream>"
+        caller, call = w.place(page(f"<Response>{listener}{talker}{second}<Wait length='60'/></Response>"))
+        await until(lambda: len(call.streams._attached) == 2)
+        await until(lambda: w.site.asked("/status"))
+        (refused,) = w.site.asked("/status")
+        assert refused.params["Event"] == "failed"
+        assert any("one alone can play audio" in str(record) for record in caller.records)
+        for socket in w.streams.sockets:
+            await until(lambda socket=socket: len(socket.messages) > 20)  # type: ignore[misc]
+        caller.hang_up()
+        await w.over(caller)
+
+
 async def test_several_streams_in_turn(tmp_path: Path) -> None:
     async def app(socket: Socket) -> None:
         await socket.until("media", 3)

@@ -196,3 +196,11 @@ def test_the_token_that_was_made_is_kept_out_of_logs(tmp_path: Path, caplog: pyt
         get_logger("test").info("here", note=f"it is {account.auth_token}")
     assert account.auth_token not in caplog.text
     assert "***" in caplog.text
+
+
+def test_records_that_cannot_be_had_are_said_without_their_password(tmp_path: Path) -> None:
+    database = {"BOTHWAY_DB": "postgresql://me:a-db-password@127.0.0.1:1/records"}
+    with Command("carrier", "--http", ":0", cwd=tmp_path, environment=CARRIERS | database) as carrier:
+        assert carrier.end() == 2
+    assert "127.0.0.1:1/records" in carrier.stderr
+    assert "a-db-password" not in carrier.stderr

@@ -273,6 +273,11 @@ class SdkVoice:
         assert vars(found).keys() >= CDR, CDR - vars(found).keys()
         return found
 
+    def close(self) -> None:
+        """Close the clients."""
+        for client in (self.sdk, *self._clients):
+            client.close()
+
     async def check(self) -> None:
         """Everything that has reached the app is as it should be."""
         await until(lambda: not self.w.carrier.calls)
@@ -317,20 +322,21 @@ def _name(request: Request) -> str:
 # --- the checks ---------------------------------------------------------------------------------------------------
 
 
-def check_signed(request: Request, token: str, main_token: str) -> None:
-    """The SDK takes each signature of a request, and no other text for one."""
-    headers, form = request.headers, {name: values for name, values in form_of(request).items()}
+def check_signed(request: Request, token: str, main_token: str, *, url: str = "") -> None:
+    """The SDK takes each signature of a request, and none with another token; `url` is another than that of it."""
+    url = url or request.url
+    headers, form = request.headers, form_of(request)
     for header, key in (("v3", token), ("ma-v3", main_token)):
-        given = (request.method, request.url, headers["x-plivo-signature-v3-nonce"], key)
+        given = (request.method, url, headers["x-plivo-signature-v3-nonce"], key)
         signature = headers[f"x-plivo-signature-{header}"]
         assert validate_v3_signature(*given, signature, dict(form)), (header, request)
         assert not validate_v3_signature(*given[:3], key + "x", signature, dict(form))
     for header, key in (("v2", token), ("ma-v2", main_token)):
         signature = headers[f"x-plivo-signature-{header}"]
-        assert validate_signature(request.url, headers["x-plivo-signature-v2-nonce"], signature, key), (header, request)
+        assert validate_signature(url, headers["x-plivo-signature-v2-nonce"], signature, key), (header, request)
     for nonce in ("v2", "v3"):
         assert re.fullmatch("[0-9]{20}", headers[f"x-plivo-signature-{nonce}-nonce"])
-    assert headers["x-plivo-signature"] == v1_signature(request.url, form, token)
+    assert headers["x-plivo-signature"] == v1_signature(url, form, token)
 
 
 def form_of(request: Request) -> dict[str, Any]:
@@ -420,7 +426,7 @@ def check_order(call_id: str, kinds: Sequence[str]) -> None:
     if "hangup" in kinds:
         # Recordings are finished behind the end, and a stream's other server does not wait for this one.
         late = {"recorded", "transcribed", "record-action", "conference-recorded", "conference record"}
-        rest = {kind for kind in kinds[kinds.index("hangup") + 1 :]}
+        rest = set(kinds[kinds.index("hangup") + 1 :])
         assert not rest - late, (call_id, kinds)
 
 
@@ -483,7 +489,7 @@ async def sdk_voice(
                 )
             point_at(w.carrier.url, stack.enter_context(pytest.MonkeyPatch.context()))
             voice = SdkVoice(w, Client(MAIN), {account.auth_id: account for account in config["accounts"]})
-            stack.callback(lambda: [client.close() for client in (voice.sdk, *voice._clients)])
+            stack.callback(voice.close)
             w.site.pages["/answer"] = page(answer.replace("URL", w.site.url)) if isinstance(answer, str) else answer
             yield voice
             await voice.check()

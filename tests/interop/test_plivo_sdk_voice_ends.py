@@ -1,4 +1,4 @@
-"""Every way in which a call can end: its cause, its source, its status; told to the hangup URL and to the record alike."""
+"""Every way in which a call can end: cause, source and status, told to the hangup URL and to the record alike."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ async def cancel(v: SdkVoice, call_id: str, _: Caller | None) -> None:
 async def caller_hangs_up(_: SdkVoice, __: str, caller: Caller | None) -> None:
     assert caller is not None
     caller.hang_up()
-
 
 
 def transfer(to: str) -> Act:
@@ -234,11 +233,14 @@ async def test_the_carrier_is_stopped(tmp_path: Path) -> None:
             assert (told["HangupCauseCode"], told["HangupSource"], told["CallStatus"]) == ("5010", "Plivo", status)
 
 
-DIALLED = [
-    ("another was faster", {"15550101": human("hello", ring=1), "15550102": human("hello", ring=9)}, "", {"15550102": (9000, "Plivo")}),
-    ("not confirmed", {"15550101": human("hello", ring=1)}, "confirmSound='URL/sound' confirmKey='1' confirmTimeout='4'", {"15550101": (9110, "Plivo")}),
-    ("confirmed", {"15550101": confirmer("1", ring=1)}, "confirmSound='URL/sound' confirmKey='1' timeLimit='5'", {"15550101": (6000, "Plivo")}),
-    ("the dial's time limit", {"15550101": human("hello", ring=1)}, "timeLimit='5'", {"15550101": (6000, "Plivo")}),
+PERSON = human("hello", ring=1)
+ASKED = "confirmSound='URL/sound' confirmKey='1' "
+
+DIALLED: list[tuple[str, dict[str, Behaviour], str, dict[str, tuple[int, str]]]] = [
+    ("another was faster", {"15550101": PERSON, "15550102": human(ring=9)}, "", {"15550102": (9000, "Plivo")}),
+    ("not confirmed", {"15550101": PERSON}, ASKED + "confirmTimeout='4'", {"15550101": (9110, "Plivo")}),
+    ("confirmed", {"15550101": confirmer(ring=1)}, ASKED + "timeLimit='5'", {"15550101": (6000, "Plivo")}),
+    ("the dial's time limit", {"15550101": PERSON}, "timeLimit='5'", {"15550101": (6000, "Plivo")}),
     ("the dial's timeout", {"15550101": rings_on()}, "timeout='5'", {"15550101": (6010, "Plivo")}),
     ("busy", {"15550101": busy()}, "", {"15550101": (3010, "Carrier")}),
     ("rejected", {"15550101": rejects(ring=1)}, "", {"15550101": (3020, "Carrier")}),
@@ -246,9 +248,9 @@ DIALLED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("people", "attributes", "ends"), [row[1:] for row in DIALLED], ids=[row[0] for row in DIALLED])
+@pytest.mark.parametrize(("name", "people", "attributes", "ends"), DIALLED)
 async def test_a_dialled_leg_ends(
-    tmp_path: Path, people: dict[str, Behaviour], attributes: str, ends: dict[str, tuple[int, str]]
+    tmp_path: Path, name: str, people: dict[str, Behaviour], attributes: str, ends: dict[str, tuple[int, str]]
 ) -> None:
     numbers = "".join(f"<Number>{number}</Number>" for number in people)
     document = xml(f"<Dial callbackUrl='URL/dial' action='URL/dial-action' {attributes}>{numbers}</Dial>")

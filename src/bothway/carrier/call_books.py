@@ -19,12 +19,20 @@ from bothway.carrier.config import Account
 from bothway.carrier.destination import written_number
 from bothway.carrier.node import Node
 from bothway.carrier.rates import Rates, bill
-from bothway.carrier.store.records import CallRecord, CallState, Method, OutboxItem, StreamRecord, StreamState
+from bothway.carrier.store.records import (
+    CallRecord,
+    CallState,
+    Closed,
+    Method,
+    OutboxItem,
+    StreamRecord,
+    StreamState,
+)
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Stream
-from bothway.wire.webhooks import CallFacts, hangup_params, unanswered_status
+from bothway.wire.webhooks import CallFacts, StatusForm, hangup_params, stream_status_params, unanswered_status
 
-__all__ = ["CallBooks", "call_facts", "closed_callbacks", "closed_record"]
+__all__ = ["CallBooks", "call_facts", "closed_callbacks", "closed_record", "cut_callbacks"]
 
 
 def call_facts(
@@ -82,26 +90,8 @@ def closed_callbacks(call: CallRecord, auth_id: str, zone: tzinfo = UTC) -> list
     """
     if not call.hangup_url or call.end_time is None or call.hangup_cause_code is None:
         return []
-    facts = CallFacts(
-        call_uuid=call.call_uuid,
-        from_=call.from_number,
-        to=call.to_number,
-        direction=call.direction,
-        auth_id=auth_id,
-        session_start=call.initiation_time,
-        bill_rate=call.rate,
-        country_code=call.country_code,
-        route_type=call.route_type,
-        caller_name=call.caller_name,
-        request_uuid=call.request_uuid,
-        parent_call_uuid=call.parent_call_uuid or "",
-        forwarded_from=call.forwarded_from,
-        stir_verification=call.stir_verification,
-        stir_attestation=call.stir_attestation,
-        sip_headers=tuple(call.sip_headers.items()),
-    )
     params = hangup_params(
-        facts,
+        _facts_of(call, auth_id),
         HangupCause(call.hangup_cause_code, call.hangup_cause_name, call.hangup_source, call.hangup_cause),
         start_time=call.initiation_time,
         answer_time=call.answer_time,
@@ -122,6 +112,65 @@ def closed_callbacks(call: CallRecord, auth_id: str, zone: tzinfo = UTC) -> list
         method=call.hangup_method,
     )
     return [item]
+
+
+def cut_callbacks(closed: Closed, auth_id: str, form: StatusForm) -> list[OutboxItem]:
+    """The status callbacks that are owed for the streams of such a call: each has failed.
+
+    Args:
+        closed: The call and its streams, as they were closed.
+        auth_id: Whose token signs.
+        form: In whose vocabulary.
+    """
+    facts, items = _facts_of(closed.call, auth_id), []
+    for stream in closed.streams:
+        if not stream.status_callback_url or stream.end_time is None:
+            continue
+        params = stream_status_params(
+            form,
+            "failed",
+            facts,
+            stream_id=stream.stream_id,
+            at=stream.end_time,
+            service_url=stream.service_url,
+            callback_url=stream.status_callback_url,
+            callback_method=stream.status_callback_method,
+        )
+        assert params is not None, "every vocabulary has a word for it"
+        items.append(
+            OutboxItem(
+                key=f"{closed.call.call_uuid} stream {stream.stream_id} cut",
+                call_uuid=closed.call.call_uuid,
+                kind="stream",
+                account=auth_id,
+                url=stream.status_callback_url,
+                params=params,
+                created=stream.end_time,
+                method=stream.status_callback_method,
+            )
+        )
+    return items
+
+
+def _facts_of(call: CallRecord, auth_id: str) -> CallFacts:
+    return CallFacts(
+        call_uuid=call.call_uuid,
+        from_=call.from_number,
+        to=call.to_number,
+        direction=call.direction,
+        auth_id=auth_id,
+        session_start=call.initiation_time,
+        bill_rate=call.rate,
+        country_code=call.country_code,
+        route_type=call.route_type,
+        caller_name=call.caller_name,
+        request_uuid=call.request_uuid,
+        parent_call_uuid=call.parent_call_uuid or "",
+        forwarded_from=call.forwarded_from,
+        stir_verification=call.stir_verification,
+        stir_attestation=call.stir_attestation,
+        sip_headers=tuple(call.sip_headers.items()),
+    )
 
 
 class CallBooks:

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bothway.carrier.aftermath import Aftermath
 from bothway.carrier.api.access import Gate, account_of
 from bothway.carrier.api.elsewhere import Elsewhere
 from bothway.carrier.api.operations import Resources
 from bothway.carrier.api.rest import RestApi
-from bothway.carrier.call_books import closed_callbacks
 from bothway.carrier.call_order import Party
 from bothway.carrier.callback_sender import CallbackSender
 from bothway.carrier.config import Account, Application, Config
@@ -38,7 +38,7 @@ from bothway.carrier.recording_upkeep import look_after_recordings, unfinished_r
 from bothway.carrier.recordings import Recordings
 from bothway.carrier.recovery import LiveCalls, recover
 from bothway.carrier.store.delivery import Delivery
-from bothway.carrier.store.records import Closed, OutboxItem, StoreError
+from bothway.carrier.store.records import OutboxItem, StoreError
 from bothway.carrier.store.store import Store
 from bothway.carrier.switchboard import Switchboard
 from bothway.carrier.ticker import Ticker
@@ -129,9 +129,7 @@ class Carrier:
     ) -> None:
         self.config = config or Config()
         self.account = account or self.config.account(None) or new_account()
-        if workers > 1 and data is None:
-            raise UsageError("carriers that share a port share a data folder too, and this one has none")
-        self.profile = _share_of(profile, workers)
+        self.profile = _share_of(profile, workers, data)
         self._workers = workers
         self.metrics = Metrics()
         self.health = Health()
@@ -155,6 +153,7 @@ class Carrier:
         self._neighbours: Neighbours | None = None
         self._store: Store | None = None
         self._delivery: Delivery | None = None
+        self._aftermath: Aftermath | None = None
         self._tasks: Tasks | None = None
         self._switchboard: Switchboard | None = None
         own = {self.account.auth_id: self.account}
@@ -225,7 +224,7 @@ class Carrier:
         except BaseException:
             self._slot.release()
             raise
-        self._delivery = Delivery(self._store, self._send, now=_now)
+        self._delivery = Delivery(self._store, self._send, now=_now, on_dead=self._others_died)
         writer = Writer()
         self._node = Node(
             profile=self.profile,
@@ -261,7 +260,10 @@ class Carrier:
             if self._data is not None:
                 self._live = LiveCalls(self._node.writer, self._data)
             await self._open(self._node, keys)
-            dead = await self._account_for_the_dead(self._delivery, self._store)
+            self._aftermath = Aftermath(self._node, self._slot, self._accounts)
+            lapsed = await self._delivery.start()
+            dead = {*self._slot.dead, *(name for name in lapsed if not self._slot.runs(name))}
+            await self._aftermath.close_calls(dead)
             left = await asyncio.to_thread(unfinished_recordings, self._node.recordings.root, dead)
             turn.end()
             if self._neighbours is not None:
@@ -309,18 +311,10 @@ class Carrier:
             seed=self._seed,
         )
 
-    async def _account_for_the_dead(self, delivery: Delivery, store: Store) -> set[str]:
-        """Close the calls of carriers that were killed, and send what they owe. Gives the names of their nodes."""
-        dead = {*await delivery.start(), *self._slot.dead}
-
-        def owed(closed: Closed) -> list[OutboxItem]:
-            call = closed.call
-            zone = next((known.zone for known in self._accounts if known.auth_id == call.account), UTC)
-            return closed_callbacks(call, call.sub_account or call.account, zone)
-
-        for closed in await store.calls.close_abandoned(_now(), dead=dead, callbacks=owed):
-            logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)
-        return dead
+    def _others_died(self, names: tuple[str, ...]) -> None:
+        """The leases of these carriers have run out."""
+        if self._aftermath is not None:
+            self._aftermath.nodes_died(names)
 
     def _origin(self) -> str:
         """Where clients reach the HTTP API; empty where nobody has said."""
@@ -488,10 +482,14 @@ def _now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def _share_of(profile: Profile, workers: int) -> Profile:
+def _share_of(profile: Profile, workers: int, data: Path | None) -> Profile:
     """The profile of one of several carriers: each places its part of an account's calls a second."""
+    if workers == 1:
+        return profile
+    if data is None:
+        raise UsageError("carriers that share a port share a data folder too, and this one has none")
     rate = profile.limits.calls_per_second / workers
-    return replace(profile, limits=replace(profile.limits, calls_per_second=rate)) if workers > 1 else profile
+    return replace(profile, limits=replace(profile.limits, calls_per_second=rate))
 
 
 def _prepare(data: Path) -> tuple[StartTurn, NodeSlot]:

@@ -75,13 +75,22 @@ class NodeSlot:
         name: Of the node: no other process has it, and this one has it again after a restart.
         dead: The names of the folder's nodes that do not run: this one's own from before it started, and others'.
         lock: The descriptor that holds it, if there is a folder.
+        folder: That of all numbers.
     """
 
-    def __init__(self, number: int = 1, name: str = "1", dead: frozenset[str] = frozenset(), lock: int | None = None):
+    def __init__(
+        self,
+        number: int = 1,
+        name: str = "1",
+        dead: frozenset[str] = frozenset(),
+        lock: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.number = number
         self.name = name
         self.dead = dead
         self._lock = lock
+        self._folder = folder
 
     @classmethod
     def take(cls, data: Path) -> NodeSlot:
@@ -110,7 +119,20 @@ class NodeSlot:
                 os.close(lock)
         if mine is None:
             raise UsageError(f"{MOST_NODES} carriers use the data folder {data}, and there is no number for another")
-        return cls(mine[0], f"{name}/{mine[0]}", frozenset(dead), mine[1])
+        return cls(mine[0], f"{name}/{mine[0]}", frozenset(dead), mine[1], folder)
+
+    def runs(self, name: str) -> bool:
+        """Whether a node is known to run, by its lock: False of what is not of this folder."""
+        folder, _, number = name.partition("/")
+        if self._folder is None or folder != self.name.partition("/")[0]:
+            return False
+        if name == self.name:
+            return True
+        lock = _lock(self._folder / f"{number}.lock")
+        if lock is None:
+            return True
+        os.close(lock)
+        return False
 
     def release(self) -> None:
         """Another carrier may have the number."""

@@ -55,14 +55,14 @@ def fuzz(url: str, spec: dict[str, Any]) -> int:
     return sum(fuzz_one(url, spec, result.ok()) for result in schema.get_all_operations())
 
 
-def fuzz_one(url: str, spec: dict[str, Any], operation: Any) -> int:
+def fuzz_one(url: str, spec: dict[str, Any], operation: Any, examples: int = EXAMPLES) -> int:
     asked = 0
     headers = {"Authorization": basic(MAIN.auth_id, MAIN.auth_token)}
     modes = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(cases)

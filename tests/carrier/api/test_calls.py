@@ -9,6 +9,7 @@ from tests.carrier.api.desk import MAIN, NOW, UNKNOWN, Desk
 
 from bothway.carrier.api.calls import MAX_DESTINATIONS
 from bothway.carrier.api.switch import CallRequest, MachineDetection
+from bothway.core.machine import LIMITS
 
 CALL = {"from": "+15550100", "to": "15550101", "answer_url": "http://h/answer"}
 
@@ -101,6 +102,14 @@ async def test_parameters_that_cannot_be(api: Desk, changed: dict[str, Any], tex
     assert reply.status == 400
     assert reply.error.startswith(text)
     assert api.switch.placed == []
+
+
+@pytest.mark.parametrize("name", LIMITS)
+async def test_what_machine_detection_takes_is_what_the_detector_takes(api: Desk, name: str) -> None:
+    allowed = LIMITS[name]
+    for value, status in ((allowed[0] - 1, 400), (allowed[0], 201), (allowed[-1], 201), (allowed[-1] + 1, 400)):
+        given = {"machine_detection": "true", f"machine_detection_{name}": value}
+        assert (await api.ask("POST", "Call/", {**CALL, **given})).status == status, value
 
 
 async def test_as_many_destinations_as_there_may_be(api: Desk) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ import pytest
 from tests.carrier.store.examples import a_call, an_item, opened
 
 from bothway.carrier.store.delivery import Attempt, Delivery, DeliveryPlan
+from bothway.carrier.store.opening import FILE_NAME
 from bothway.carrier.store.records import OutboxItem
 from bothway.carrier.store.store import Store
 from bothway.errors import PeerError
@@ -246,6 +248,25 @@ async def test_a_node_that_leaves_is_taken_over_at_once(shared: str | Path) -> N
         assert await delivery.tried("call-1", 1)
         assert receiver.keys == ["call-1 1"]
         await delivery.close()
+
+
+@pytest.mark.real_sockets  # in virtual time a thread that waits for the database holds the clock
+async def test_a_database_that_was_away_from_all_makes_nobody_dead(tmp_path: Path) -> None:
+    told: list[tuple[str, ...]] = []
+    plan = DeliveryPlan(lease_s=0.6)
+    async with (
+        opened(tmp_path, node="1") as one,
+        opened(tmp_path, node="2") as two,
+        delivering(one, Receiver(), plan=plan, on_dead=told.append),
+        delivering(two, Receiver(), plan=plan, on_dead=told.append),
+    ):
+        held = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+        held.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(1.0)
+        held.close()
+        await asyncio.sleep(0.5)
+        assert told == []
+        assert await one.nodes.others(now()) == {"2"}
 
 
 async def test_two_nodes_do_not_both_send(shared: str | Path) -> None:

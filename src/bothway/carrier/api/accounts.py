@@ -156,18 +156,21 @@ async def _change(request: Request, change: AccountChange) -> Answer:
     given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
     if not given:
         raise ApiError(400, "one of name, city, address and state is required")
-    record = await accounts.get(account.auth_id) or AccountRecord(
+    if await accounts.get(account.auth_id) is not None:
+        if not await accounts.change(account.auth_id, {"modified": now, **given}):
+            raise not_found("account")
+        return Answer(202, ChangedAnswer(request.api_id))
+    record = AccountRecord(
         auth_id=account.auth_id,
         created=now,
         modified=now,
-        parent=account.parent,
         name=account.name,
         city=account.city,
         address=account.address,
         state=account.state,
         timezone=account.timezone,
     )
-    await accounts.save(msgspec.structs.replace(record, modified=now, **given))
+    await accounts.save(msgspec.structs.replace(record, **given))
     return Answer(202, ChangedAnswer(request.api_id))
 
 
@@ -211,8 +214,9 @@ async def _change_sub(request: Request, change: SubaccountChange) -> Answer:
     given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
     if not given:
         raise ApiError(400, "one of name and enabled is required")
-    changed = msgspec.structs.replace(record, modified=request.resources.now(), **given)
-    await request.resources.store.accounts.save(changed)
+    changed = {"modified": request.resources.now(), **given}
+    if not await request.resources.store.accounts.change(record.auth_id, changed):
+        raise not_found("subaccount")
     return Answer(202, ChangedAnswer(request.api_id))
 
 

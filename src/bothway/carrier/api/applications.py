@@ -142,21 +142,12 @@ async def _find(request: Request) -> ApplicationRecord:
     return record
 
 
-async def _check_name(request: Request, name: str, app_id: str = "") -> None:
-    """The name is free. The store holds that too, for two requests at once."""
-    offset = 0
-    while True:
-        page = await request.resources.store.applications.list(request.account.main_id, name=name, offset=offset)
-        if any(record.app_name == name and record.app_id != app_id for record in page.records):
-            raise ApiError(409, f"app_name is taken: there is an application {name} already")
-        offset += len(page.records)
-        if not page.records or offset >= page.total:
-            return
+def _taken(name: str) -> ApiError:
+    return ApiError(409, f"app_name is taken: there is an application {name} already")
 
 
 async def _create(request: Request, wanted: ApplicationParameters) -> Answer:
     sub_account = await request.assigned(wanted.subaccount)
-    await _check_name(request, wanted.app_name)
     values: dict[str, Any] = msgspec.structs.asdict(wanted)
     del values["subaccount"]
     record = ApplicationRecord(
@@ -167,7 +158,8 @@ async def _create(request: Request, wanted: ApplicationParameters) -> Answer:
         default_app=values.pop("default_number_app"),
         **values,
     )
-    await request.resources.store.applications.save(record)
+    if not await request.resources.store.applications.add(record):
+        raise _taken(record.app_name)
     return Answer(201, ApplicationCreated(request.api_id, record.app_id))
 
 
@@ -194,9 +186,11 @@ async def _change(request: Request, change: ApplicationChange) -> Answer:
         given["sub_account"] = await request.assigned(given.pop("subaccount"))
     if "default_number_app" in given:
         given["default_app"] = given.pop("default_number_app")
-    if "app_name" in given:
-        await _check_name(request, given["app_name"], record.app_id)
-    await request.resources.store.applications.save(msgspec.structs.replace(record, **given))
+    became = await request.resources.store.applications.change(record.app_id, given)
+    if became == "taken":
+        raise _taken(given["app_name"])
+    if became == "gone":
+        raise not_found("application")
     return Answer(202, ChangedAnswer(request.api_id))
 
 

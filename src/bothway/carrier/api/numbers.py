@@ -245,7 +245,8 @@ async def _change(request: Request, change: NumberChange) -> Answer:
         given["alias"] = change.alias
     if change.cnam_lookup is not None:
         given["cnam_lookup"] = change.cnam_lookup
-    await request.resources.store.numbers.save(msgspec.structs.replace(record, **given))
+    if given and not await request.resources.store.numbers.change(record.number, request.account.main_id, given):
+        raise not_found("number")
     return Answer(202, ChangedAnswer(request.api_id))
 
 
@@ -257,16 +258,13 @@ async def _release(request: Request, _: None) -> Answer:
 
 
 async def _bring(request: Request, brought: BroughtNumbers) -> Answer:
-    numbers, store = [bare_number(one) for one in brought.numbers.split(",")], request.resources.store.numbers
+    numbers = list(dict.fromkeys(bare_number(one) for one in brought.numbers.split(",")))
     if len(numbers) > MAX_NUMBERS:
         raise ApiError(400, f"numbers are {MAX_NUMBERS} at most, not {len(numbers)}")
     application = await _application(request, brought.app_id)
     sub_account = await request.assigned(brought.subaccount)
-    for number in numbers:
-        if await store.get(number) is not None:
-            raise ApiError(409, f"numbers: there is a number {number} already")
-    for number in numbers:
-        await store.save(
+    known = await request.resources.store.numbers.bring(
+        [
             NumberRecord(
                 number=number,
                 country="",
@@ -278,7 +276,11 @@ async def _bring(request: Request, brought: BroughtNumbers) -> Answer:
                 region=brought.region,
                 carrier=brought.carrier,
             )
-        )
+            for number in numbers
+        ]
+    )
+    if known is not None:
+        raise ApiError(409, f"numbers: there is a number {known} already")
     return Answer(202, ChangedAnswer(request.api_id))
 
 
@@ -309,24 +311,23 @@ async def _rent(request: Request, wanted: RentedNumber) -> Answer:
     account = request.account
     if found.country == "IN" and not (account.currency == "INR" and account.compliance_accepted):
         raise ApiError(403, f"{number} cannot place calls as its compliance application is not in 'accepted' status")
-    application = await _application(request, wanted.app_id)
-    if application is None and (default := await store.applications.default(account.main_id)) is not None:
-        application = default.app_id
     sub_account = await request.assigned(wanted.subaccount)
+    application = await _application(request, wanted.app_id)
+    if application is None:
+        default = await store.applications.default(account.main_id, sub_account)
+        application = default.app_id if default is not None else None
     rented = await store.numbers.rent(
-        number, account.main_id, at=request.resources.now(), application=application, sub_account=sub_account
+        number,
+        account.main_id,
+        at=request.resources.now(),
+        application=application,
+        sub_account=sub_account,
+        alias=wanted.alias or "",
+        cnam_lookup=wanted.cnam_lookup or found.cnam_lookup,
+        compliance_application_id=wanted.compliance_application_id or "",
     )
     if rented is None:
         raise ApiError(409, f"{number} was rented by somebody else at this moment")
-    if wanted.alias or wanted.cnam_lookup or wanted.compliance_application_id:
-        await store.numbers.save(
-            msgspec.structs.replace(
-                rented,
-                alias=wanted.alias or "",
-                cnam_lookup=wanted.cnam_lookup or rented.cnam_lookup,
-                compliance_application_id=wanted.compliance_application_id or "",
-            )
-        )
     return Answer(201, RentedAnswer(request.api_id, [RentedStatus(number)]))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, select, update
 
 from bothway.carrier.store.database import Database
 from bothway.carrier.store.lists import page
 from bothway.carrier.store.records import MAX_PAGE, AccountRecord, Page
-from bothway.carrier.store.tables import accounts, applications, numbers, record, upsert
+from bothway.carrier.store.tables import accounts, applications, change, numbers, record, upsert
 
 __all__ = ["Accounts"]
 
@@ -27,6 +28,12 @@ class Accounts:
     def save(self, account: AccountRecord) -> Future[None]:
         """Write the whole record, whether or not it is there. Raises as `Calls.save` does."""
         return self._database.write(f"account {account.auth_id}", lambda c: upsert(c, accounts, account))
+
+    def change(self, auth_id: str, values: Mapping[str, object]) -> Future[bool]:
+        """Change these fields; the future tells whether the account was there: one that went meanwhile stays gone."""
+        return self._database.write(
+            f"account {auth_id}", lambda c: change(c, accounts, values, accounts.c.auth_id == auth_id)
+        )
 
     async def get(self, auth_id: str) -> AccountRecord | None:
         """An account, or None."""

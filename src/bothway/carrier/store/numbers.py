@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from msgspec.structs import asdict, replace
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from bothway.carrier.destination import bare_number
 from bothway.carrier.store.database import Database
 from bothway.carrier.store.lists import begins, page
 from bothway.carrier.store.records import MAX_PAGE, ApplicationRecord, NumberFilter, NumberRecord, Page
-from bothway.carrier.store.tables import applications, insert, numbers, record, upsert
+from bothway.carrier.store.tables import applications, change, insert, numbers, record, upsert
 
 __all__ = ["EVERYTHING", "Numbers"]
 
@@ -37,6 +37,28 @@ class Numbers:
         """Write the whole record, whether or not it is there. Raises as `Calls.save` does."""
         bare = replace(number, number=bare_number(number.number))
         return self._database.write(f"number {bare.number}", lambda c: upsert(c, numbers, bare))
+
+    def change(self, number: str, account: str, values: Mapping[str, object]) -> Future[bool]:
+        """Change these fields of a number of an account; the future tells whether the account had it.
+
+        One that was given back meanwhile, and may be somebody else's, is left alone.
+        """
+        bare = bare_number(number)
+        its_own = (numbers.c.number == bare) & (numbers.c.account == account)
+        return self._database.write(f"number {bare}", lambda c: change(c, numbers, values, its_own))
+
+    def bring(self, brought: Sequence[NumberRecord]) -> Future[str | None]:
+        """Write new numbers of an account: all of them, or none where one is known already, which the future gets."""
+        bare = [asdict(replace(number, number=bare_number(number.number))) for number in brought]
+        known = select(numbers.c.number).where(numbers.c.number.in_([one["number"] for one in bare]))
+
+        def job(connection: Connection) -> str | None:
+            found: str | None = connection.execute(known.order_by(numbers.c.number)).scalar()
+            if found is None:
+                connection.execute(insert(connection, numbers), bare)
+            return found
+
+        return self._database.write(f"{len(bare)} numbers of one's own", job)
 
     def stock(self, offered: Sequence[NumberRecord]) -> Future[int]:
         """Put numbers into the inventory that are not known yet, and leave those alone that are: they may be rented.
@@ -99,6 +121,8 @@ class Numbers:
         at: datetime,
         application: str | None = None,
         sub_account: str = "",
+        alias: str = "",
+        cnam_lookup: str = "disabled",
         compliance_application_id: str = "",
     ) -> Future[NumberRecord | None]:
         """Give a number to an account.
@@ -109,6 +133,8 @@ class Numbers:
             at: When.
             application: Who answers it, by id.
             sub_account: Whose it is.
+            alias: What people call it.
+            cnam_lookup: `enabled` or `disabled`.
             compliance_application_id: Under which papers.
 
         Returns:
@@ -120,13 +146,14 @@ class Numbers:
             "sub_account": sub_account,
             "application": application,
             "added_on": at,
+            "alias": alias,
+            "cnam_lookup": cnam_lookup,
             "compliance_application_id": compliance_application_id,
         }
 
         def job(connection: Connection) -> NumberRecord | None:
             is_free = (numbers.c.number == bare) & numbers.c.account.is_(None)
-            taken = connection.execute(update(numbers).where(is_free).values(given)).rowcount
-            return _first(connection, bare) if taken else None
+            return _first(connection, bare) if change(connection, numbers, given, is_free) else None
 
         return self._database.write(f"the rent of {bare}", job)
 
@@ -134,8 +161,8 @@ class Numbers:
         """Put a number of an account back into the inventory; the future tells whether the account had it."""
         bare = bare_number(number)
         its_own = (numbers.c.number == bare) & (numbers.c.account == account)
-        back = update(numbers).where(its_own).values(account=None, sub_account="", application=None, alias="")
-        return self._database.write(f"the release of {bare}", lambda c: c.execute(back).rowcount > 0)
+        back = {"account": None, "sub_account": "", "application": None, "alias": ""}
+        return self._database.write(f"the release of {bare}", lambda c: change(c, numbers, back, its_own))
 
 
 def _first(connection: Connection, number: str) -> NumberRecord | None:
@@ -144,8 +171,7 @@ def _first(connection: Connection, number: str) -> NumberRecord | None:
 
 
 def _add(connection: Connection, number: NumberRecord) -> bool:
-    values = {name: getattr(number, name) for name in number.__struct_fields__}
-    return connection.execute(insert(connection, numbers).values(values).on_conflict_do_nothing()).rowcount > 0
+    return connection.execute(insert(connection, numbers).values(asdict(number)).on_conflict_do_nothing()).rowcount > 0
 
 
 def _conditions(wanted: NumberFilter) -> list[ColumnElement[bool]]:

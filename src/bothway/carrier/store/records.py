@@ -269,13 +269,13 @@ class RecordingRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An account: a sub-account, or what REST has changed of a main one. Tokens are nowhere in the records.
+    """A sub-account, or what REST has changed of an account of the configuration. Tokens are nowhere in the records.
 
     Attributes:
         auth_id: `SA…`, or `MA…` of a main account.
         created: When it was made.
         modified: When it was last changed.
-        parent: The main account of a sub-account; None of a main account.
+        parent: The main account of a sub-account that REST has made; None of an account of the configuration.
         name: What people call it.
         enabled: Whether it may do anything.
         generation: Of its token, which follows from the id and this number; one more makes the old token worthless.

@@ -9,6 +9,7 @@ What is changed here needs a migration beside it; a test compares the two.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -19,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Dialect,
     Index,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     Text,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
@@ -45,6 +48,7 @@ __all__ = [
     "accounts",
     "applications",
     "calls",
+    "change",
     "idempotency",
     "insert",
     "nodes",
@@ -403,6 +407,11 @@ def _upsert(table: Table, dialect: str) -> SqliteInsert | PostgresInsert:
 def upsert(connection: Connection, table: Table, value: msgspec.Struct) -> None:
     """Write a whole record, whether or not it is there."""
     connection.execute(_upsert(table, connection.dialect.name), msgspec.structs.asdict(value))
+
+
+def change(connection: Connection, table: Table, values: Mapping[str, object], *where: ColumnElement[bool]) -> bool:
+    """Write these columns of the rows that are there and meet all conditions; whether there were any."""
+    return connection.execute(update(table).where(*where).values(values)).rowcount > 0
 
 
 def record(kind: type[_S], row: RowMapping) -> _S:
