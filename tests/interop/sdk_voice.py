@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -383,11 +383,34 @@ def check_values(kind: str, params: Mapping[str, str], record: Any) -> None:
         assert params["Event"] == EVENTS[kind], (kind, params)
     if record.parent_call_uuid and "CallStatus" in params:
         assert params["ParentCallUUID"] == record.parent_call_uuid
+    if "Timestamp" in params:
+        assert began_and_ended(record, moment_of(params["Timestamp"])), (kind, params, record)
+    for name in ("RecordingStartMs", "RecordingEndMs"):
+        if params.get(name, "-1") != "-1":
+            assert began_and_ended(record, datetime.fromtimestamp(int(params[name]) / 1000, UTC)), (
+                kind,
+                params,
+                record,
+            )
     if kind == "hangup":
         check_hangup(params, record)
     elif kind in ("answer", "fallback"):
         wanted = {"in-progress"} if params["Direction"] == "outbound" else {"ringing"}
         assert params["CallStatus"] in wanted, params
+
+
+def moment_of(text: str) -> datetime:
+    """When something happened to a stream: in UTC, in either vocabulary (plivo-protocol.md, 4.1 and 4.2)."""
+    if "T" in text:
+        assert text.endswith("Z"), text
+        return datetime.fromisoformat(text)
+    return datetime.strptime(text + "+0000", "%Y-%m-%d %H:%M:%S%z")
+
+
+def began_and_ended(record: Any, moment: datetime) -> bool:
+    """Whether a moment is one of the call's; its record has whole seconds."""
+    second = timedelta(seconds=1)
+    return at(record.answer_time or record.initiation_time) - second <= moment <= at(record.end_time) + second
 
 
 def check_hangup(params: Mapping[str, str], record: Any) -> None:

@@ -236,41 +236,84 @@ async def test_the_carrier_is_stopped(tmp_path: Path) -> None:
 PERSON = human("hello", ring=1)
 ASKED = "confirmSound='URL/sound' confirmKey='1' "
 
-DIALLED: list[tuple[str, dict[str, Behaviour], str, dict[str, tuple[int, str]]]] = [
-    ("another was faster", {"15550101": PERSON, "15550102": human(ring=9)}, "", {"15550102": (9000, "Plivo")}),
-    ("not confirmed", {"15550101": PERSON}, ASKED + "confirmTimeout='4'", {"15550101": (9110, "Plivo")}),
-    ("confirmed", {"15550101": confirmer(ring=1)}, ASKED + "timeLimit='5'", {"15550101": (6000, "Plivo")}),
-    ("the dial's time limit", {"15550101": PERSON}, "timeLimit='5'", {"15550101": (6000, "Plivo")}),
-    ("the dial's timeout", {"15550101": rings_on()}, "timeout='5'", {"15550101": (6010, "Plivo")}),
-    ("busy", {"15550101": busy()}, "", {"15550101": (3010, "Carrier")}),
-    ("rejected", {"15550101": rejects(ring=1)}, "", {"15550101": (3020, "Carrier")}),
-    ("hangs up", {"15550101": GOES}, "", {"15550101": (4000, "Callee")}),
-]  # fmt: skip
+
+@dataclass(frozen=True)
+class Dialled:
+    """A way in which a dialled leg ends.
+
+    Attributes:
+        does: What the called party does.
+        attributes: Of the `<Dial>`.
+        code: Of the leg.
+        source: Who ended it.
+        status: `DialStatus` of the whole.
+        cause: `DialHangupCause`.
+        rang: Whether it rang.
+    """
+
+    name: str
+    does: Behaviour
+    attributes: str
+    code: int
+    source: str
+    status: str
+    cause: str
+    rang: bool = True
 
 
-@pytest.mark.parametrize(("name", "people", "attributes", "ends"), DIALLED)
-async def test_a_dialled_leg_ends(
-    tmp_path: Path, name: str, people: dict[str, Behaviour], attributes: str, ends: dict[str, tuple[int, str]]
-) -> None:
-    numbers = "".join(f"<Number>{number}</Number>" for number in people)
-    document = xml(f"<Dial callbackUrl='URL/dial' action='URL/dial-action' {attributes}>{numbers}</Dial>")
-    callees = (Callee("15550100", human("hello", ring=0.5)), *(Callee(*person) for person in people.items()))
-    async with sdk_voice(tmp_path, *callees, answer=document) as v:
+DIALLED = [
+    Dialled("hangs up", GOES, "", 4000, "Callee", "completed", "NORMAL_CLEARING"),
+    Dialled("the dial's time limit", PERSON, "timeLimit='5'", 6000, "Plivo", "completed", "ALLOTTED_TIMEOUT"),
+    Dialled("confirmed", confirmer(ring=1), ASKED + "timeLimit='5'", 6000, "Plivo", "completed", "ALLOTTED_TIMEOUT"),
+    Dialled("not confirmed", PERSON, ASKED + "confirmTimeout='4'", 9110, "Plivo", "no-answer", "NORMAL_CLEARING"),
+    Dialled("the dial's timeout", rings_on(), "timeout='5'", 6010, "Plivo", "timeout", "NO_ANSWER"),
+    Dialled("busy", busy(), "", 3010, "Carrier", "busy", "USER_BUSY", rang=False),
+    Dialled("rejected", rejects(ring=1), "", 3020, "Carrier", "failed", "CALL_REJECTED"),
+    Dialled("no answer", no_answer(ring=9), "", 3000, "Carrier", "no-answer", "NO_ANSWER"),
+    Dialled("unallocated", unallocated(), "", 3050, "Carrier", "failed", "UNALLOCATED_NUMBER", rang=False),
+    Dialled("a network that fails", fails(ring=1), "", 5000, "Carrier", "failed", "NETWORK_OUT_OF_ORDER"),
+]
+
+
+async def check_leg(v: SdkVoice, parent: str, number: str, code: int, source: str) -> None:
+    """The end of a called leg, as the dial's callback tells it and as its own record has it."""
+    (told,) = [told for told in v.told("dial hangup") if told["DialBLegTo"] == number]
+    assert (told["DialBLegHangupCauseCode"], told["DialBLegHangupSource"]) == (str(code), source)
+    record = await v.record(told["DialBLegUUID"])
+    assert (record.hangup_cause_code, record.hangup_source, record.to_number) == (code, source, number)
+    assert (record.parent_call_uuid, record.call_direction, told["DialALegUUID"]) == (parent, "outbound", parent)
+    assert int(told["DialBLegDuration"]) == record.bill_duration
+    assert int(told["DialBLegBillDuration"]) == record.billed_duration
+
+
+@pytest.mark.parametrize("end", DIALLED, ids=lambda end: end.name)
+async def test_a_dialled_leg_ends(tmp_path: Path, end: Dialled) -> None:
+    number = "<Number>15550101</Number>"
+    document = xml(f"<Dial callbackUrl='URL/dial' action='URL/dial-action' {end.attributes}>{number}</Dial>")
+    people = (Callee("15550100", human("hello", ring=0.5)), Callee("15550101", end.does))
+    async with sdk_voice(tmp_path, *people, answer=document) as v:
         v.pages(dial_action="<Response><Wait/></Response>", sound=xml("<Speak>will you take it</Speak>"))
         call_id = await v.up()
-        if "15550102" in people:
-            await v.until_asked("dial connected")
-            await asyncio.sleep(3)
-            await v.sdk("calls.hangup", call_id)
+        assert (await v.over(call_id)).hangup_cause_code == 4010
+        await until(lambda: not v.w.carrier.calls)
+        await check_leg(v, call_id, "15550101", end.code, end.source)
+        (told,) = v.told("dial-action")
+        assert (told["DialStatus"], told["DialHangupCause"]) == (end.status, end.cause)
+        assert told["DialRingStatus"] == ("true" if end.rang else "false")
+        assert told["DialALegUUID"] == call_id
+
+
+async def test_who_is_slower_is_let_go(tmp_path: Path) -> None:
+    numbers = "<Number>15550101</Number><Number>15550102</Number>"
+    document = xml(f"<Dial callbackUrl='URL/dial'>{numbers}</Dial>")
+    people = (Callee("15550101", PERSON), Callee("1555*", human("hello", ring=9)))
+    async with sdk_voice(tmp_path, *people, answer=document) as v:
+        call_id = await v.up()
+        await v.until_asked("dial connected")
+        await v.sdk("calls.hangup", call_id)
         await v.over(call_id)
         await until(lambda: not v.w.carrier.calls)
-        legs = {told["DialBLegTo"]: told for told in v.told("dial hangup")}
-        for number, (code, source) in ends.items():
-            told = legs[number]
-            assert (told["DialBLegHangupCauseCode"], told["DialBLegHangupSource"]) == (str(code), source)
-            record = await v.record(told["DialBLegUUID"])
-            assert (record.hangup_cause_code, record.hangup_source, record.to_number) == (code, source, number)
-            assert (record.parent_call_uuid, record.call_direction) == (call_id, "outbound")
-            assert told["DialALegUUID"] == call_id
-            assert int(told["DialBLegDuration"]) == record.bill_duration
-            assert int(told["DialBLegBillDuration"]) == record.billed_duration
+        await check_leg(v, call_id, "15550102", 9000, "Plivo")
+        await check_leg(v, call_id, "15550101", 4000, "API Request")
+        told = v.told("dial hangup")[-1]
+        assert (told["CallStatus"], told["DialBLegTo"]) == ("completed", "15550101"), "the caller's call is over"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.carrier.world import ACCOUNT, Request, until, world
+from tests.carrier.world import ACCOUNT, Request, page, until, world
 from tests.interop.sdk_voice import SUB, check_signed
 
 from bothway.carrier.config import Account, Config
@@ -48,7 +48,9 @@ def a_request(method: str) -> st.SearchStrategy[Told]:
     return st.builds(
         Told,
         method=st.just(method),
-        path=st.sampled_from(["/", "/a", "/a/", "/a%20b/c", "/a.xml", "/A~b", ""]),
+        path=st.sampled_from(
+            ["/", "/a", "/a/", "/a%20b/c", "/a.xml", "/A~b", "", "/caf%C3%A9", "/a//b", "/x/../y", "/a%2Fb", "/a|b"]
+        ),
         query=st.lists(st.tuples(NAME, ASCII), max_size=5).map(tuple),
         plus=st.booleans(),
         form=st.dictionaries(NAME, values, max_size=5),
@@ -90,3 +92,15 @@ def test_any_query_and_any_form(tmp_path_factory: pytest.TempPathFactory, wanted
     requests = run(deliver(tmp_path_factory.mktemp("carrier"), wanted))
     for told, request in zip(wanted, requests, strict=True):
         check(told, request)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_request_that_is_sent_elsewhere_is_signed_anew(tmp_path: Path, status: int) -> None:
+    async with world(tmp_path) as w:
+        w.site.pages["/moved"] = page("<Response/>")
+        caller = await w.call(page("", f"{status} Moved", "Location: /moved?x=1&x=0&y="))
+        w.check_accounted(caller, 4010)
+        assert [request.path for request in w.site.requests] == ["/answer", "/moved", "/hangup"]
+        for request in w.site.requests:
+            check_signed(request, ACCOUNT.auth_token, ACCOUNT.auth_token)

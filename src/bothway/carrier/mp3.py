@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -30,6 +29,7 @@ from bothway.carrier.mp3_worker import (
 )
 from bothway.errors import ProviderError, UsageError
 from bothway.runtime.logs import get_logger
+from bothway.runtime.worker_process import StrangeReplyError, WorkerProcess
 
 __all__ = ["BITRATES", "DEFAULT_BITRATE", "MAX_WAITING", "Mp3Worker", "is_mp3"]
 
@@ -44,12 +44,9 @@ MAX_WAITING = 256
 """How many jobs may wait for a worker."""
 
 _DEADLINE_S = 30.0
-_END_S = 5.0
 _GRACE_S = 1.0
 # How often one job is given to a worker: what kills two is not given to a third.
 _TRIES = 2
-# The worker gets no more of the environment than Python needs to start: no credentials.
-_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
 _log = get_logger(__name__)
 
@@ -93,16 +90,18 @@ class Mp3Worker:
     ) -> None:
         self._deadline_s = deadline_s
         # -P: what lies in the current folder must not stand in for a module of the worker's.
-        self._command = command or (sys.executable, "-P", "-m", "bothway.carrier.mp3_worker")
+        command = command or (sys.executable, "-P", "-m", "bothway.carrier.mp3_worker")
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue(max_waiting)
         self._task: asyncio.Task[None] | None = None
-        self._worker: Process | None = None
+        self._worker = WorkerProcess(
+            command, head=REPLY_HEAD, kinds=frozenset({AUDIO, PROGRESS, END, FAILED}), max_message=MAX_MESSAGE
+        )
         self._is_closed = False
 
     @property
     def worker_pid(self) -> int | None:
         """The process id of the worker, once the first job has started it."""
-        return self._worker.pid if self._worker else None
+        return self._worker.pid
 
     async def encode(
         self, source: str | os.PathLike[str], target: str | os.PathLike[str], bitrate: int = DEFAULT_BITRATE
@@ -164,7 +163,7 @@ class Mp3Worker:
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._end_worker()
+        await self._worker.end()
 
     async def _do(self, name: str, job: object, payload: bytes = b"", target: AudioFormat | None = None) -> bytes:
         if self._is_closed:
@@ -220,7 +219,7 @@ class Mp3Worker:
         except (UsageError, ProviderError) as error:
             _fail(job, error)
         except TimeoutError:
-            await self._end_worker()
+            await self._worker.end()
             _fail(job, ProviderError(f"the MP3 worker was silent for {self._deadline_s:g} s", retryable=True))
         except _DiedError as error:
             if job.target is not None:
@@ -231,22 +230,10 @@ class Mp3Worker:
             _fail(job, ProviderError(f"the MP3 worker could not be started: {error}", retryable=False))
 
     async def _attempt(self, job: _Job) -> None:
-        if self._worker is None or self._worker.returncode is not None:
-            self._worker = await self._start_worker()
-        to_worker, from_worker = self._worker.stdin, self._worker.stdout
-        assert to_worker is not None
-        assert from_worker is not None
         try:
-            async with asyncio.timeout(self._deadline_s):
-                to_worker.write(job.message)
-                await to_worker.drain()
+            await self._worker.send(job.message, seconds=self._deadline_s)
             while True:
-                async with asyncio.timeout(self._deadline_s):
-                    kind, size = REPLY_HEAD.unpack(await from_worker.readexactly(REPLY_HEAD.size))
-                    if kind not in (AUDIO, PROGRESS, END, FAILED) or size > MAX_MESSAGE:
-                        await self._end_worker()
-                        raise ProviderError("the MP3 worker sent what is no reply", retryable=True)
-                    content = await from_worker.readexactly(size)
+                kind, content = await self._worker.receive(seconds=self._deadline_s)
                 if kind == FAILED:
                     raise UsageError(f"{job.name} cannot be made use of: {content.decode(errors='replace')}")
                 if kind == END:
@@ -254,47 +241,13 @@ class Mp3Worker:
                 # What nobody wants any more is read to its end all the same: the next reply lies behind it.
                 if content and job.target is not None and not job.result.done():
                     job.heard += from_l16(content, job.target.encoding)
+        except StrangeReplyError as error:
+            raise ProviderError(f"the MP3 worker failed: {error}", retryable=True) from None
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            code = await self._end_worker(grace_s=_GRACE_S)
+            code = await self._worker.end(grace_s=_GRACE_S)
             raise _DiedError(f"the worker ended with code {code}") from error
         if not job.result.done():
             job.result.set_result(bytes(job.heard))
-
-    async def _start_worker(self) -> Process:
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # It computes on one core; the libraries need not keep threads ready for more.
-        environment["OPENBLAS_NUM_THREADS"] = "1"
-        return await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, env=environment)
-
-    async def _end_worker(self, *, grace_s: float = 0.0) -> int | None:
-        """Kill the worker, which has nothing to lose, and wait for it.
-
-        Args:
-            grace_s: How long to wait for its own end before, in seconds; its exit code then tells how it came about.
-
-        Returns:
-            The exit code, negative for a signal; None when there is no worker.
-        """
-        worker = self._worker
-        if worker is None:
-            return None
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        if grace_s:
-            await asyncio.wait([asyncio.ensure_future(worker.wait())], timeout=grace_s)
-        if worker.returncode is None:
-            try:
-                worker.kill()
-            except ProcessLookupError:
-                _log.debug("the MP3 worker was gone before it was ended", pid=worker.pid)
-        worker.stdin.close()
-        async with asyncio.timeout(_END_S):
-            # Reading to the end lets go of the pipe, also when it was full.
-            while await worker.stdout.read(MAX_MESSAGE):
-                pass
-            code = await worker.wait()
-        self._worker = None
-        return code
 
 
 def _fail(job: _Job, error: UsageError | ProviderError) -> None:

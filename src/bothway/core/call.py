@@ -127,7 +127,7 @@ class Call:
         """
         run = self._run
         run.now = now
-        if self.state in (State.NEW, State.RINGING, State.SCREENING, State.ENDED):
+        if self.state in (State.NEW, State.RINGING, State.ENDED):
             raise UsageError("only a call that has been answered, or is fetching its document, can be transferred")
         self._course.transfer(url, method)
 

@@ -49,6 +49,8 @@ class Confirmation:
 
     def stop(self, now: float) -> None:
         """The party is gone, or transferred: nobody waits for the answer any more."""
+        if self._key is not None:
+            self._call.send(StopListening())
 
     def start(self, now: float, seconds: float) -> None:
         """The party has answered."""

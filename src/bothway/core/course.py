@@ -271,7 +271,7 @@ _BESIDE: dict[str, Callable[..., None]] = {  # what streams do beside whatever t
 _TRANSITIONS: dict[State, dict[str, Callable[..., None]]] = {
     State.NEW: {},
     State.RINGING: {"answer": Course._on_answer},  # noqa: SLF001
-    State.SCREENING: {"screening": Course.begin},
+    State.SCREENING: {"screening": Course.begin, **_BESIDE},
     State.PARKED: dict(_BESIDE),
     State.FETCHING: {"document": Course._on_document, "failure": Course._on_failure, **_BESIDE},  # noqa: SLF001
     State.PROMPTING: {"prompt_end": Course._on_prompt_end, **_BESIDE},  # noqa: SLF001

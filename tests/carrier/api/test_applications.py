@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -78,6 +79,28 @@ async def test_names(api: Desk) -> None:
     listed = (await api.ask("GET", "Application/?app_name=fr1&limit=20")).json
     assert listed["meta"]["total_count"] == 11
     assert (await api.ask("GET", "Application/?limit=5")).json["meta"]["next"].endswith("?limit=5&offset=5")
+
+
+async def test_of_two_that_want_a_name_at_once_one_gets_it(api: Desk) -> None:
+    replies = await asyncio.gather(*(api.ask("POST", "Application/", {"app_name": "front"}) for _ in range(5)))
+    assert sorted(reply.status for reply in replies) == [201, 409, 409, 409, 409]
+    first, second = await make(api, "a"), await make(api, "b")
+    replies = await asyncio.gather(
+        *(api.ask("POST", f"Application/{one}/", {"app_name": "back"}) for one in (first, second))
+    )
+    assert sorted(reply.status for reply in replies) == [202, 409]
+
+
+async def test_a_sub_accounts_default_is_its_own(api: Desk) -> None:
+    sub = await api.subaccount()
+    first = await make(api, "a", default_number_app=True)
+    reply = await api.ask("POST", "Application/", {"app_name": "b", "default_number_app": True}, account=sub)
+    assert (await api.ask("GET", f"Application/{first}/")).json["default_app"], "the main account keeps its own"
+    mine = await api.store.applications.default(MAIN.auth_id)
+    its = await api.store.applications.default(MAIN.auth_id, sub.auth_id)
+    assert mine is not None
+    assert its is not None
+    assert (mine.app_id, its.app_id) == (first, reply.json["app_id"])
 
 
 async def test_one_application_of_an_account_is_the_default(api: Desk) -> None:

@@ -40,3 +40,13 @@ async def test_or_goes_with_it(where: str | Path | None) -> None:
         assert (await store.applications.list(MAIN)).total == 0
         assert [number.number for number in (await store.numbers.search()).records] == ["14155550100"]
         assert await store.numbers.get("2") == a_number("2", account=MAIN)
+
+
+async def test_one_that_went_stays_gone(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        store.accounts.save(an_account())
+        assert await store.accounts.change(SUB, {"enabled": False})
+        assert await store.accounts.get(SUB) == an_account(enabled=False)
+        store.accounts.delete(SUB)
+        assert not await store.accounts.change(SUB, {"enabled": True})
+        assert await store.accounts.get(SUB) is None

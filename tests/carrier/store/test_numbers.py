@@ -116,3 +116,18 @@ async def test_a_number_is_released_by_whoever_has_it(where: str | Path | None) 
         assert not await store.numbers.release("14155550100", "somebody else")
         assert await store.numbers.release("+14155550100", MAIN)
         assert await store.numbers.get("14155550100") == a_number(added_on=NOW)
+
+
+async def test_a_number_is_changed_by_whoever_has_it(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        store.numbers.save(a_number(account="MABBBBBBBBBBBBBBBBBB"))
+        assert not await store.numbers.change("+14155550100", MAIN, {"alias": "desk"})
+        assert await store.numbers.change("+14155550100", "MABBBBBBBBBBBBBBBBBB", {"alias": "desk"})
+        assert await store.numbers.get("14155550100") == a_number(account="MABBBBBBBBBBBBBBBBBB", alias="desk")
+
+
+async def test_numbers_are_brought_all_or_none(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        assert await store.numbers.bring([a_number("+1", account=MAIN), a_number("2", account=MAIN)]) is None
+        assert await store.numbers.bring([a_number("3", account=SUB), a_number("2", account=SUB)]) == "2"
+        assert await _found(store) == ["1", "2"]

@@ -159,9 +159,10 @@ async def test_a_killed_worker_fails_one_text_and_the_next_has_another(voice: Es
 
 async def test_a_worker_that_died_while_idle_is_not_noticed_by_the_next_text(voice: EspeakVoice) -> None:
     await say(voice, "one")
-    assert voice._worker
-    voice._worker.kill()
-    await voice._worker.wait()
+    process = voice._worker._process
+    assert process is not None
+    process.kill()
+    await process.wait()
     assert await say(voice, "two")
 
 

@@ -258,7 +258,7 @@ async def _release(request: Request, _: None) -> Answer:
 
 
 async def _bring(request: Request, brought: BroughtNumbers) -> Answer:
-    numbers = list(dict.fromkeys(bare_number(one) for one in brought.numbers.split(",")))
+    numbers = [bare_number(one) for one in brought.numbers.split(",")]
     if len(numbers) > MAX_NUMBERS:
         raise ApiError(400, f"numbers are {MAX_NUMBERS} at most, not {len(numbers)}")
     application = await _application(request, brought.app_id)
@@ -276,7 +276,7 @@ async def _bring(request: Request, brought: BroughtNumbers) -> Answer:
                 region=brought.region,
                 carrier=brought.carrier,
             )
-            for number in numbers
+            for number in dict.fromkeys(numbers)
         ]
     )
     if known is not None:

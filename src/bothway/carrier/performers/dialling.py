@@ -32,8 +32,8 @@ from bothway.core.dialling import (
     LegTransferred,
     PassDigit,
 )
-from bothway.core.execution import Execution, VerbCommand, Wait, cause
-from bothway.core.listening import Listen
+from bothway.core.execution import Execution, VerbCommand, VerbEvent, Wait, cause
+from bothway.core.listening import Listen, StopListening
 from bothway.core.media import Media, MediaEvent
 from bothway.core.room import Room, Seat
 from bothway.errors import UsageError
@@ -180,11 +180,11 @@ class Dialling:
         """REST has given a leg a document of its own."""
         if number not in self._legs:
             return
-        if self._call.far_leg is None:
-            self._call.tell(LegEnded(number, cause(4000, "API Request")))
-            self._let_go(number)
-            return
+        was_joined = self._call.far_leg is not None
         self._let_go(number)
+        if not was_joined:
+            self._call.tell(LegEnded(number, cause(4000, "API Request")))
+            return
         self._call.tell(LegTransferred(number, goes_on=False))
         self._loop.call_soon(self._go_on, number)
 
@@ -236,7 +236,21 @@ def _let_hear(call: Execution, now: float) -> Wait:
 def _listen(call: Execution, now: float) -> Wait:
     """Of a leg that is joined: let its keys count that are tones."""
     call.send(Listen(keys=True))
-    return Wait.NOTHING
+    return call.begin(_Joined(call))
+
+
+class _Joined:
+    """The machine of a joined leg whose keys are listened for: until it ends, or is transferred."""
+
+    def __init__(self, call: Execution) -> None:
+        self._call = call
+
+    def receive(self, event: VerbEvent, now: float) -> None:
+        """The dialling call is told by the leg itself."""
+
+    def stop(self, now: float) -> None:
+        """It goes its own way."""
+        self._call.send(StopListening())
 
 
 class _Bridge:

@@ -74,7 +74,8 @@ class Listening:
         self._ears.clear()
         self._to_press.clear()
         for task in self._tasks:
-            task.cancel()
+            if task is not asyncio.current_task():  # what it told has ended the call: it closes its recogniser yet
+                task.cancel()
 
     async def close(self) -> None:
         """Wait until the recogniser was told."""
@@ -156,9 +157,9 @@ class Listening:
         try:
             async with aclosing(speech.transcripts()) as transcripts:
                 async for transcript in transcripts:
-                    if self._speech is not speech:
-                        return
                     self._understood(transcript)
+                    if self._speech is not speech:
+                        return  # by what was understood, no more is listened to
         except (ProviderError, UsageError) as error:
             call.report.remark(f"what the caller says is no input any more: {error}")
         finally:

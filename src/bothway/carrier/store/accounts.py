@@ -69,7 +69,9 @@ class Accounts:
                 back = {"account": None, "sub_account": "", "application": None, "alias": ""}
                 connection.execute(update(numbers).where(its_own[1]).values(back))
             else:
-                connection.execute(update(applications).where(its_own[0]).values(sub_account=""))
+                # What was a default of the sub-account's is not the main account's.
+                heirless = {"sub_account": "", "default_app": False, "default_endpoint_app": False}
+                connection.execute(update(applications).where(its_own[0]).values(heirless))
                 connection.execute(update(numbers).where(its_own[1]).values(sub_account=""))
             return connection.execute(delete(accounts).where(accounts.c.auth_id == auth_id)).rowcount > 0
 

@@ -35,7 +35,6 @@ class Applications:
         One that is a default takes that from whichever was; a sub-account's defaults are its own matter. Raises as
         `Calls.save` does.
         """
-
         return self._database.write(f"application {application.app_id}", lambda c: _save(c, application))
 
     def add(self, application: ApplicationRecord) -> Future[bool]:

@@ -236,8 +236,8 @@ class DialMachine:
             self._lost(leg, now)
 
     def _on_transferred(self, event: LegTransferred, now: float) -> None:
-        leg = self._legs[event.leg]
-        if leg is not self._joined:
+        leg = self._joined
+        if leg is None or event.leg != leg.number:  # what is told a moment later may find another dial
             return
         leg.state, leg.cause = _State.GONE, cause(4000, "API Request")
         self._call.set_timer(_LIMIT, None)

@@ -185,6 +185,10 @@ class _Collecting:
     def _on_last_words(self, event: SpeechHeard, now: float) -> None:
         self._take(event)
 
+    def _on_drain_time(self, event: TimerFired, now: float) -> None:
+        self._call.send(EndSpeech(drain=False))  # what is still to come must not keep the next attempt from listening
+        self._speech_done(event, now)
+
     def _speech_done(self, event: VerbEvent, now: float) -> None:
         text = " ".join([*self._said, self._saying]).strip()
         if not text:
@@ -239,5 +243,5 @@ _TRANSITIONS: dict[tuple[_Phase, type[VerbEvent]], Callable[..., None]] = {
     (_Phase.SPEECH, TimerFired): _Collecting._on_enough,  # noqa: SLF001
     (_Phase.DRAIN, SpeechHeard): _Collecting._on_last_words,  # noqa: SLF001
     (_Phase.DRAIN, SpeechOver): _Collecting._speech_done,  # noqa: SLF001
-    (_Phase.DRAIN, TimerFired): _Collecting._speech_done,  # noqa: SLF001
+    (_Phase.DRAIN, TimerFired): _Collecting._on_drain_time,  # noqa: SLF001
 }

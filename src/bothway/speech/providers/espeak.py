@@ -8,16 +8,15 @@ simply wait for each other, in order.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from bothway.audio.format import AudioFormat, Encoding
 from bothway.errors import ProviderError, UsageError
 from bothway.runtime.logs import get_logger
+from bothway.runtime.worker_process import StrangeReplyError, WorkerProcess
 from bothway.speech.providers.espeak_worker import (
     AUDIO,
     CHUNK_MS,
@@ -59,7 +58,6 @@ _VARIANTS = {"WOMAN": "+f2", "MAN": "+m3"}
 _RATES = (8000, 16000)
 _DEADLINE_S = 10.0
 _MAX_WAITING = 64
-_END_S = 5.0
 _GRACE_S = 1.0
 # What the worker sends for one text, at most: its audio, a rounding at either end, and the word that ends it.
 _MAX_CHUNKS = MAX_AUDIO_S * 1000 // CHUNK_MS + 64
@@ -71,8 +69,6 @@ _TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
 _TAG_NAME = re.compile(r"</?\s*([\w:-]+)")
 # espeak-ng takes commands between the words after a 0x01, and stops at a 0x00.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# The worker gets no more of the environment than Python needs to start: no credentials.
-_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
 _log = get_logger(__name__)
 
@@ -110,10 +106,12 @@ class EspeakVoice:
         self._format = AudioFormat(Encoding.L16, rate)
         self._deadline_s = deadline_s
         # -P: what lies in the current folder must not stand in for a module of the worker's.
-        self._command = command or (sys.executable, "-P", "-m", "bothway.speech.providers.espeak_worker", str(rate))
+        command = command or (sys.executable, "-P", "-m", "bothway.speech.providers.espeak_worker", str(rate))
         self._waiting: asyncio.Queue[_Request] = asyncio.Queue(max_waiting)
         self._task: asyncio.Task[None] | None = None
-        self._worker: Process | None = None
+        self._worker = WorkerProcess(
+            command, head=REPLY_HEAD, kinds=frozenset({AUDIO, END, FAILED}), max_message=_MAX_MESSAGE
+        )
         self._is_closed = False
 
     @property
@@ -124,7 +122,7 @@ class EspeakVoice:
     @property
     def worker_pid(self) -> int | None:
         """The process id of the worker, once the first text has started it."""
-        return self._worker.pid if self._worker else None
+        return self._worker.pid
 
     def synthesize(self, text: str, *, voice: str = "WOMAN", language: str = "en-US") -> AsyncGenerator[bytes]:
         """Say `text`, in chunks of at most 200 ms; see `TextToSpeech`.
@@ -155,7 +153,7 @@ class EspeakVoice:
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._end_worker()
+        await self._worker.end()
 
     async def _audio(self, request: _Request, has_words: bool) -> AsyncGenerator[bytes]:
         if not has_words:
@@ -205,31 +203,21 @@ class EspeakVoice:
             await self._say(request)
         except ProviderError as error:
             _end(request, error)
+        except StrangeReplyError as error:
+            _end(request, ProviderError(f"espeak failed: {error}", retryable=True))
         except TimeoutError:
-            await self._end_worker()
+            await self._worker.end()
             _end(request, ProviderError(f"the espeak worker was silent for {self._deadline_s:g} s", retryable=True))
         except (asyncio.IncompleteReadError, ConnectionError):
-            code = await self._end_worker(grace_s=_GRACE_S)
+            code = await self._worker.end(grace_s=_GRACE_S)
             _end(request, ProviderError(f"the espeak worker died with code {code}", retryable=True))
         except OSError as error:
             _end(request, ProviderError(f"the espeak worker could not be started: {error}", retryable=False))
 
     async def _say(self, request: _Request) -> None:
-        if self._worker is None or self._worker.returncode is not None:
-            self._worker = await self._start_worker()
-        to_worker, from_worker = self._worker.stdin, self._worker.stdout
-        assert to_worker is not None
-        assert from_worker is not None
-        async with asyncio.timeout(self._deadline_s):
-            to_worker.write(request.message)
-            await to_worker.drain()
+        await self._worker.send(request.message, seconds=self._deadline_s)
         while True:
-            async with asyncio.timeout(self._deadline_s):
-                kind, size = REPLY_HEAD.unpack(await from_worker.readexactly(REPLY_HEAD.size))
-                if kind not in (AUDIO, END, FAILED) or size > _MAX_MESSAGE:
-                    await self._end_worker()
-                    raise ProviderError("the espeak worker sent what is no reply", retryable=True)
-                content = await from_worker.readexactly(size)
+            kind, content = await self._worker.receive(seconds=self._deadline_s)
             if kind == AUDIO:
                 # A reply that nobody wants any more is read to its end all the same: the next one lies behind it.
                 if not request.is_abandoned:
@@ -239,42 +227,6 @@ class EspeakVoice:
                 raise ProviderError(f"espeak failed: {content.decode(errors='replace')}", retryable=False)
             _end(request, None)
             return
-
-    async def _start_worker(self) -> Process:
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # It computes on one core; the libraries need not keep threads ready for more.
-        environment["OPENBLAS_NUM_THREADS"] = "1"
-        return await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, env=environment)
-
-    async def _end_worker(self, *, grace_s: float = 0.0) -> int | None:
-        """Kill the worker, which has nothing to lose, and wait for it.
-
-        Args:
-            grace_s: How long to wait for its own end before, in seconds; its exit code then tells how it came about.
-
-        Returns:
-            The exit code, negative for a signal; None when there is no worker.
-        """
-        worker = self._worker
-        if worker is None:
-            return None
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        if grace_s:
-            await asyncio.wait([asyncio.ensure_future(worker.wait())], timeout=grace_s)
-        if worker.returncode is None:
-            try:
-                worker.kill()
-            except ProcessLookupError:
-                _log.debug("the espeak worker was gone before it was ended", pid=worker.pid)
-        worker.stdin.close()
-        async with asyncio.timeout(_END_S):
-            # Reading to the end lets go of the pipe, also when it was full.
-            while await worker.stdout.read(_MAX_MESSAGE):
-                pass
-            code = await worker.wait()
-        self._worker = None
-        return code
 
 
 def _end(request: _Request, how: ProviderError | None) -> None:
