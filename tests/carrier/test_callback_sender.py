@@ -62,6 +62,18 @@ async def test_a_server_that_does_not_want_it_is_not_asked_again(tmp_path: Path,
         assert [record.get("error", "")[-3:] for record in w.log(caller) if record["event"] == "callback"]
 
 
+@pytest.mark.parametrize("status", ["408 Slow", "425 Early", "429 Much"])
+async def test_a_server_that_asks_for_it_later_gets_it_later(tmp_path: Path, status: str) -> None:
+    async with world(tmp_path) as w:
+        w.site.pages["/hangup"] = page(b"", status)
+        await w.call(page(HANGUP))
+        assert await waiting(w) == 1
+        w.site.pages["/hangup"] = page(b"")
+        await until(lambda: len(w.site.asked("/hangup")) == 2)
+        await asyncio.sleep(0.1)
+        assert await waiting(w) == 0
+
+
 async def test_an_address_that_may_not_be_called_is_not_tried_again(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         caller = await w.call(page(HANGUP), hangup_url="http:///nowhere")

@@ -56,6 +56,21 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     again.release()
 
 
+def test_who_is_known_to_run(tmp_path: Path) -> None:
+    one, two = NodeSlot.take(tmp_path / "one"), NodeSlot.take(tmp_path / "one")
+    other = NodeSlot.take(tmp_path / "two")
+    assert one.runs(one.name)
+    assert one.runs(two.name)
+    assert not one.runs(other.name), "of another folder nothing is known"
+    two.release()
+    assert not one.runs(two.name)
+    again = NodeSlot.take(tmp_path / "one")
+    assert again.name == two.name, "the look has left no lock"
+    assert not NodeSlot().runs("1"), "without a folder there are no others"
+    for slot in (one, again, other):
+        slot.release()
+
+
 def test_there_are_only_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_slot, "MOST_NODES", 1)
     slot = NodeSlot.take(tmp_path)

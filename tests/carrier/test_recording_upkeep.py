@@ -21,7 +21,6 @@ from bothway.audio.wav import wav_header
 from bothway.carrier.carrier import Carrier
 from bothway.carrier.recording_upkeep import file_recordings, mend_wav, unfinished_recordings
 from bothway.carrier.recordings import first_alone
-from bothway.carrier.store.records import Answer
 from bothway.speech.voices import ToneVoice
 
 pytestmark = pytest.mark.virtual_time
@@ -164,16 +163,3 @@ async def test_a_recording_without_any_file_is_told_of_as_nothing(tmp_path: Path
         await file_recordings(recordings, [draft])
         assert await recordings.store.recordings.get("r1") is None
         assert await recordings.store.outbox.waiting() == 1
-
-
-async def test_rows_that_nobody_needs_go_with_the_old_recordings(tmp_path: Path) -> None:
-    async with offline(tmp_path) as w:
-        node = w.carrier._node
-        assert node is not None
-        now = datetime.fromtimestamp(time.time(), UTC)
-        keys, answer = node.store.idempotency, Answer(201, b"{}")
-        for age in (25, 1):
-            await keys.claim(ACCOUNT.auth_id, f"key of {age} h", b"x", answer, now=now - timedelta(hours=age))
-        await asyncio.sleep(3601)
-        assert await node.store.sweep(now) == 0, "the old one is gone"
-        assert await node.store.sweep(now + timedelta(hours=24)) == 1

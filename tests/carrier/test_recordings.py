@@ -117,7 +117,9 @@ async def test_what_is_recorded_is_written_down_beside_it_from_the_first_moment(
         beside = (tmp_path / draft.record.path).with_suffix(".json")
         assert msgspec.json.decode(beside.read_bytes(), type=UnfinishedRecording) == draft
         assert beside.stat().st_mode & 0o777 == 0o600
-        assert (tmp_path / draft.record.path).stat().st_size == 44
+        wav = tmp_path / draft.record.path
+        assert (wav.stat().st_size, wav.stat().st_mode & 0o777) == (44, 0o600)
+        assert {path.suffix for path in wav.parent.iterdir()} == {".json", ".wav"}
         events: list[str] = []
         tape._note = lambda event, **_: events.append(event)
         told = await tape.finish()

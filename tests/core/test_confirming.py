@@ -142,6 +142,14 @@ def test_after_it_the_call_has_no_document_as_before() -> None:
     assert [command.url for command in called.sent if isinstance(command, Fetch)] == ["https://app.example.com/own"]
 
 
+@pytest.mark.parametrize(("key", "listens"), [("1", 1), (None, 0)])
+def test_who_is_transferred_is_not_listened_to_any_more(key: str | None, listens: int) -> None:
+    called = Called(key)
+    called.call.transfer("https://app.example.com/own", "POST", 12.0)
+    called.take()
+    assert [type(command) for command in called.sent].count(StopListening) == listens
+
+
 def test_the_same_key_of_a_transferred_call_is_its_documents() -> None:
     called = Called("1")
     called.call.transfer("https://app.example.com/own", "POST", 12.0)

@@ -133,6 +133,27 @@ def test_a_screened_call_waits_for_the_verdict() -> None:
     assert (call.state, call.to_send()) == (State.FETCHING, [])
 
 
+def test_a_stream_of_a_screened_call_opens_and_ends_like_any_other() -> None:
+    call = started(replace(PLACED, screened=True))
+    call.receive_answer(5.0)
+    assert call.open_stream(Stream("wss://example.com/ws", stream_timeout=9), 5.5) == 1
+    call.receive_stream_open(1, 6.0)
+    assert call.next_deadline() == 15.0
+    call.receive_stream_end(1, 7.0)
+    call.receive_screening({"Machine": "false"}, 8.0)
+    call.receive_document(1, xml("<DTMF>1</DTMF>"), 9.0)
+    assert ended_with(call) == (4010, "Plivo"), "no stream is left that would hold it"
+
+
+def test_a_call_that_is_transferred_while_it_is_screened_waits_for_no_verdict() -> None:
+    call = started(replace(PLACED, screened=True))
+    call.receive_answer(5.0)
+    call.transfer("https://example.com/next", "GET", 6.0)
+    assert call.to_send() == [Answer(), Fetch(1, DocumentKind.TRANSFER, "https://example.com/next", "GET")]
+    call.receive_screening({"Machine": "true"}, 6.5)
+    assert (call.state, call.to_send()) == (State.FETCHING, [])
+
+
 # Parked.
 
 
@@ -242,10 +263,8 @@ def test_a_transfer_waits_for_a_blocking_stream_in_the_live_system() -> None:
 
 def test_what_cannot_be_transferred() -> None:
     new = Call(PLACED, DOCUMENTED)
-    screened = started(replace(PLACED, screened=True))
-    screened.receive_answer(1.0)
     over = running("<Hangup/>")
-    for call in (new, started(), screened, over):
+    for call in (new, started(), over):
         with pytest.raises(UsageError, match="can be transferred"):
             call.transfer("https://example.com/next", "POST", 2.0)
 

@@ -336,6 +336,8 @@ def check_signed(request: Request, token: str, main_token: str, *, url: str = ""
         assert validate_signature(url, headers["x-plivo-signature-v2-nonce"], signature, key), (header, request)
     for nonce in ("v2", "v3"):
         assert re.fullmatch("[0-9]{20}", headers[f"x-plivo-signature-{nonce}-nonce"])
+    assert (headers["accept"], headers["user-agent"]) == ("*/*", "Plivo")
+    assert request.method == "GET" or headers["content-type"] == "application/x-www-form-urlencoded"
     assert headers["x-plivo-signature"] == v1_signature(url, form, token)
 
 

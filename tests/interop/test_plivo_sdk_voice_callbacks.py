@@ -76,6 +76,14 @@ async def plays(socket: Socket) -> None:
         (MAIN, "POST", TANGLED, LIVE),
         (SUB, "GET", TANGLED, LIVE),
     ],
+    ids=[
+        "main POST",
+        "main GET tangled",
+        "sub POST tangled",
+        "sub GET",
+        "live main POST tangled",
+        "live sub GET tangled",
+    ],
 )
 async def test_what_a_document_tells(
     tmp_path: Path, account: Account, method: str, query: str, profile: Profile
@@ -165,6 +173,7 @@ REST = """
 @pytest.mark.parametrize(
     ("account", "method", "query"),
     [(MAIN, "POST", PLAIN), (MAIN, "GET", TANGLED), (SUB, "POST", TANGLED), (SUB, "GET", PLAIN)],
+    ids=["main POST", "main GET tangled", "sub POST tangled", "sub GET"],
 )
 async def test_what_a_request_tells(tmp_path: Path, account: Account, method: str, query: str) -> None:
     async with sdk_voice(tmp_path, Callee("1555*", voicemail(ring=2)), behaviour=plays) as v:

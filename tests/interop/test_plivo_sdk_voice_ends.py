@@ -263,8 +263,8 @@ class Dialled:
 
 DIALLED = [
     Dialled("hangs up", GOES, "", 4000, "Callee", "completed", "NORMAL_CLEARING"),
-    Dialled("the dial's time limit", PERSON, "timeLimit='5'", 6000, "Plivo", "completed", "ALLOTTED_TIMEOUT"),
-    Dialled("confirmed", confirmer(ring=1), ASKED + "timeLimit='5'", 6000, "Plivo", "completed", "ALLOTTED_TIMEOUT"),
+    Dialled("the dial's time limit", PERSON, "timeLimit='5'", 6000, "Plivo", "completed", "NORMAL_CLEARING"),
+    Dialled("confirmed", confirmer(ring=1), ASKED + "timeLimit='5'", 6000, "Plivo", "completed", "NORMAL_CLEARING"),
     Dialled("not confirmed", PERSON, ASKED + "confirmTimeout='4'", 9110, "Plivo", "no-answer", "NORMAL_CLEARING"),
     Dialled("the dial's timeout", rings_on(), "timeout='5'", 6010, "Plivo", "timeout", "NO_ANSWER"),
     Dialled("busy", busy(), "", 3010, "Carrier", "busy", "USER_BUSY", rang=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import parse_qsl
 
 import plivo
 from fastapi import FastAPI, Request, Response
@@ -18,7 +19,7 @@ told: list[str] = []
 
 @app.post("/{kind}")
 async def answer(kind: str, request: Request) -> Response:
-    form = {name: str(value) for name, value in (await request.form()).items()}
+    form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
     nonce, signature = (request.headers[f"x-plivo-signature-v3{part}"] for part in ("-nonce", ""))
     if not validate_v3_signature("POST", str(request.url), nonce, AUTH_TOKEN, signature, form):
         return Response(status_code=403)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from plivo.exceptions import InvalidRequestError, ResourceNotFoundError, ValidationError
-from tests.carrier.talker import Talker
+from tests.carrier.talker import Talker, sound
 from tests.carrier.world import Socket, until
 from tests.interop.sdk_voice import MAIN, SUB, SdkVoice, at, recording_fields, sdk_voice, stream_fields
 
@@ -282,6 +282,15 @@ async def test_what_is_played_and_said_is_heard(tmp_path: Path) -> None:
         count = len(caller.words)
         await asyncio.sleep(3)
         assert len(caller.words) <= count + 1
+        v.w.site.pages["/a.wav"] = sound("song")
+        assert (await v.sdk("calls.play", call.call_id, f"{v.url}/a.wav,{v.url}/a.wav")).message == "play started"
+        await caller.hears_words("song", "song")
+        await v.sdk("calls.play", call.call_id, v.url + "/a.wav", loop=True, length=4, mix=False)
+        await asyncio.sleep(6)
+        count = caller.words.count("song")
+        assert count > 4
+        await asyncio.sleep(3)
+        assert caller.words.count("song") == count, "four seconds are over"
         await v.sdk("calls.send_digits", call.call_id, "42#")
         await until(lambda: caller.digits == "42#")
         await v.sdk("calls.hangup", call.call_id)
@@ -349,8 +358,11 @@ async def test_a_conference_and_every_act_on_its_members(tmp_path: Path) -> None
         await two.hears_words("only", "you")
         assert "only" not in one.words + three.words
         assert await v.sdk("conferences.member_speak_stop", "My Room", "2") is None
+        v.w.site.pages["/a.wav"] = sound("song")
         played = await v.sdk("conferences.member_play", "My Room", "3", v.url + "/a.wav")
         assert (played.message, played.member_id) == ("play queued into conference", "3")
+        await three.hears_words("song")
+        assert "song" not in one.words + two.words
         assert await v.sdk("conferences.member_play_stop", "My Room", "3") is None
 
         kicked = await v.sdk("conferences.member_kick", "My Room", "3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def check(told: Told, request: Request) -> None:
 
 
 @given(REQUESTS)
-@settings(max_examples=25)
+@settings(max_examples=500 if os.environ.get("BOTHWAY_SOAK") else 25)
 def test_any_query_and_any_form(tmp_path_factory: pytest.TempPathFactory, wanted: list[Told]) -> None:
     requests = run(deliver(tmp_path_factory.mktemp("carrier"), wanted))
     for told, request in zip(wanted, requests, strict=True):

@@ -20,6 +20,7 @@ from bothway.carrier.node_slot import NodeSlot, StartTurn
 from bothway.carrier.recording_upkeep import file_recordings, unfinished_recordings
 from bothway.carrier.recordings import UnfinishedRecording
 from bothway.carrier.recovery import recover
+from bothway.carrier.store.delivery import Delivery
 from bothway.carrier.store.records import Closed, OutboxItem, StoreError
 from bothway.errors import UsageError
 
@@ -42,14 +43,16 @@ class Aftermath:
         self._slot = slot
         self._zones = {account.auth_id: account.zone for account in accounts}
 
-    async def close_calls(self, dead: Collection[str]) -> None:
-        """Close the calls of these nodes, and put into the outbox what is owed for them.
+    async def begin(self, delivery: Delivery) -> set[str]:
+        """Begin to deliver, and account for whoever is gone by now, but for recordings. Gives the names of the nodes.
 
         Raises:
-            StoreError: The database cannot be written.
+            StoreError: The database cannot be used.
         """
-        for closed in await self._node.store.calls.close_abandoned(_now(), dead=dead, callbacks=self._owed):
-            logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)
+        lapsed = await delivery.start()
+        dead = {*self._slot.dead, *(name for name in lapsed if not self._slot.runs(name))}
+        await self._close_calls(dead)
+        return dead
 
     def nodes_died(self, names: Collection[str]) -> None:
         """The leases of these nodes have run out: account for those that are gone indeed."""
@@ -70,7 +73,7 @@ class Aftermath:
         try:
             alive = await self._node.store.nodes.others(_now())
             dead = {name for name in names if name not in alive and not self._slot.runs(name)}
-            await self.close_calls(dead)
+            await self._close_calls(dead)
             if folder is None:
                 return []
             for call_id in await asyncio.to_thread(recover, folder):
@@ -78,6 +81,10 @@ class Aftermath:
             return await asyncio.to_thread(unfinished_recordings, self._node.recordings.root, dead)
         finally:
             turn.end()
+
+    async def _close_calls(self, dead: Collection[str]) -> None:
+        for closed in await self._node.store.calls.close_abandoned(_now(), dead=dead, callbacks=self._owed):
+            logger.warning("call %s was live when its carrier was killed: it is closed", closed.call.call_uuid)
 
     def _owed(self, closed: Closed) -> list[OutboxItem]:
         """The streams' callbacks first, as with a call that ends by itself."""

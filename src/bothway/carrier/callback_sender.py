@@ -23,6 +23,9 @@ FindReport = Callable[[str], Report | None]
 _NEVER = frozenset({"private", "invalid-url"})
 """What is refused here will be refused again."""
 
+_LATER = frozenset({408, 425, 429})
+"""The 4xx that do not refuse what came, but ask for it later (RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 6585, 4)."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,8 +46,8 @@ class CallbackSender:
     async def send(self, item: OutboxItem) -> None:
         """Send it once; returns when there is nothing more to be done about it.
 
-        A server that answers with a 4xx has got it and does not want it, and an address that may not be called will not
-        do so later: both are the end of it.
+        A server that answers with a 4xx has got it and does not want it, unless it says that it is too early or too
+        much, and an address that may not be called will not do so later: both are the end of it.
 
         Raises:
             FetchError: It was not delivered, and may be later.
@@ -73,7 +76,8 @@ class CallbackSender:
             self._failed(item, facts, str(error))
         except FetchError as error:
             self._failed(item, facts, str(error))
-            refused = error.response is not None and 400 <= error.response.status < 500
+            status = error.response.status if error.response is not None else 0
+            refused = 400 <= status < 500 and status not in _LATER
             if not refused and error.reason not in _NEVER:
                 raise
         else:

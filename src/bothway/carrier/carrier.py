@@ -261,9 +261,7 @@ class Carrier:
                 self._live = LiveCalls(self._node.writer, self._data)
             await self._open(self._node, keys)
             self._aftermath = Aftermath(self._node, self._slot, self._accounts)
-            lapsed = await self._delivery.start()
-            dead = {*self._slot.dead, *(name for name in lapsed if not self._slot.runs(name))}
-            await self._aftermath.close_calls(dead)
+            dead = await self._aftermath.begin(self._delivery)
             left = await asyncio.to_thread(unfinished_recordings, self._node.recordings.root, dead)
             turn.end()
             if self._neighbours is not None:
@@ -272,6 +270,7 @@ class Carrier:
                 await self._server.start()
             days = self.profile.limits.recordings_days if self._data is not None else None
             look_after_recordings(self._node.recordings, left, days, self._tasks)
+            self._tasks.spawn(self._store.keep_swept(_now), "sweep of old records")
         except BaseException:
             await self._release(self._node)
             raise

@@ -31,6 +31,8 @@ MOST_STREAMS = 16
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _COUNTRY = re.compile("[A-Z]{2}")
+_DECIMALS = 8
+_MOST_PRICE = 1_000_000
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -235,6 +237,9 @@ def _problems(config: Config) -> Iterator[str]:
     for prefix in config.barred:
         if not bare_number(prefix).isdecimal():
             yield f"barred: {prefix!r} is no beginning of a number"
+    for field in Rates.__struct_fields__:
+        if not _is_amount(getattr(config.rates, field)):
+            yield f"{field} of the rates is no amount: it is 0 to {_MOST_PRICE}, with {_DECIMALS} decimals at most"
     for rentable in config.inventory:
         yield from _inventory_problems(rentable)
     for application in config.applications:
@@ -260,8 +265,13 @@ def _inventory_problems(rentable: RentableNumber) -> Iterator[str]:
         yield f"the country of the rentable number {rentable.number} is not two capital letters"
     for field in ("monthly_rental_rate", "setup_rate", "voice_rate"):
         rate: Decimal = getattr(rentable, field)
-        if not rate.is_finite() or rate < 0:
+        if not _is_amount(rate):
             yield f"{field} of the rentable number {rentable.number} is no amount"
+
+
+def _is_amount(price: Decimal) -> bool:
+    """Whether records can keep it, and what many minutes come to at it: a call's is not lost when the call ends."""
+    return price.is_finite() and 0 <= price <= _MOST_PRICE and price == round(price, _DECIMALS)
 
 
 def _application_problems(application: Application, accounts: list[str]) -> Iterator[str]:

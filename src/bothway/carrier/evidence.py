@@ -72,6 +72,10 @@ class Recording:
         self._wav.append(partial(interleaved, left, right, self._format))
 
 
+def _nobody(_: OSError) -> None:
+    """Told of the failures of files that are closed, whose own have been told already."""
+
+
 class Evidence:
     """The log of one call, and where it is kept its recording.
 
@@ -132,6 +136,9 @@ class Evidence:
         if self._log is not None:
             self._write_lines()
             self._log.close()
+        # What is told of a failure from here on is the files' own affair: they know whom to tell.
+        self.recording = self._log = None
+        self._on_failure = _nobody
 
     def _write_lines(self) -> None:
         """A burst of lines is one write."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -15,14 +16,14 @@ from bothway.audio.wav import wav_header
 from bothway.carrier.writer import Writer
 from bothway.errors import UsageError
 
-__all__ = ["GrowingFile", "OnFailure", "WavFile", "write_all"]
+__all__ = ["GrowingFile", "OnFailure", "WavFile", "private", "write_all"]
 
 OnFailure: TypeAlias = Callable[[str, OSError], None]
 """Told which file could not be written, and why. It is told once a file."""
 
 
 class GrowingFile:
-    """A file that grows on the writer's thread. The first failure ends it, and is reported once.
+    """A file that grows on the writer's thread, for its owner alone. The first failure ends it, and is reported once.
 
     A job appends, and leaves the file at its end. What a job wrote before it failed is cut off again, so that the file
     ends where the job before it did.
@@ -76,7 +77,7 @@ class GrowingFile:
     def _opened(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("r+b" if self._begun else "wb", buffering=0)
+            self._file = open(self._path, "r+b" if self._begun else "wb", buffering=0, opener=private)
             self._file.seek(0, 2)
             self._begun = True
         return self._file
@@ -91,6 +92,12 @@ class GrowingFile:
         if not self.failed:
             self.failed = True
             self._on_failure(self._path.name, error)
+
+
+def private(path: str, flags: int) -> int:
+    """The `opener` of a file that only its owner may read, from its first moment on: what is said on calls, and to whom
+    it is told, is nobody else's business."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def write_all(file: BinaryIO, content: bytes) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bothway.carrier.call_books import call_facts
@@ -120,7 +121,10 @@ class LiveCall:
         self.facts = call_facts(party, account, node.config.rates, call_id=call_id, at=at, plus=plus)
         self.report = CallReport(node, leg, self.facts, order, account, born=born, epoch=self.epoch)
         self.core = Call(order.plan, node.profile)
-        self._driver: Driver[Command, CallEvent] = Driver(self.core, self._obey, self.report.call_event)
+        self._commands: dict[type[Any], Callable[[Any], None]] = {}
+        self._driver: Driver[Command, CallEvent] = Driver(
+            self.core, partial(_obey, self._commands), self.report.call_event
+        )
         self.media: Media | None = None
         self.streams = CallStreams(self, self.core)
         self.watcher = watcher
@@ -132,7 +136,7 @@ class LiveCall:
         self._next_second = FRAMES_A_SECOND
         self.recorder = Recorder(self)
         self._performers: tuple[Performer, ...] = (self.recorder, *(made(self) for made in PERFORMERS))
-        self._commands: dict[type[Any], Callable[[Any], None]] = {
+        self._commands |= {
             Answer: self._answer,
             EarlyMedia: self._start_media,
             Fetch: self._documents.fetch,
@@ -311,9 +315,6 @@ class LiveCall:
 
     # What the call machine asks.
 
-    def _obey(self, command: Command) -> None:
-        self._commands[type(command)](command)
-
     def _answer(self, command: Answer) -> None:
         self._start_media(command)
         assert self.media is not None, "it was made just now"
@@ -356,6 +357,24 @@ class LiveCall:
         finally:
             self.owner.call_ended(self)
             self.accounted.set()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget all that knows this call.
+
+        So its memory is free at once. Left to the garbage collector, hundreds of calls would go together one day, and
+        hold the audio of every other for longer than a frame.
+        """
+        for performer in self._performers:
+            performer.commands = {}
+        self._performers = ()
+        self._commands.clear()
+        del self.streams, self._documents, self.overlay, self.recorder, self._screening
+
+
+def _obey(commands: Mapping[type[Any], Callable[[Any], None]], command: Command) -> None:
+    """Do what the call machine asks. No method, so that the driver does not know the call."""
+    commands[type(command)](command)
 
 
 async def _guarded(call: LiveCall, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -73,6 +73,7 @@ def main() -> None:
     """Do jobs until standard input ends."""
     # A Ctrl-C in the terminal reaches the whole group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)  # a recording is for its owner alone
     _limit_memory()
     jobs = sys.stdin.buffer
     # Whatever else prints to standard output must not end up between two messages.

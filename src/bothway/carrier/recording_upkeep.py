@@ -111,15 +111,10 @@ async def file_recordings(recordings: Recordings, left: Sequence[UnfinishedRecor
 
 
 async def keep_recordings(recordings: Recordings, days: float) -> None:
-    """Delete recordings that are older than so many days, now and every hour, for as long as the carrier runs.
-
-    Of the other records, those go that nobody needs any more.
-    """
+    """Delete recordings that are older than so many days, now and every hour, for as long as the carrier runs."""
     kept = timedelta(days=min(days, _EVER_DAYS))
     while True:
-        now = datetime.fromtimestamp(time.time(), UTC)
-        recordings.store.sweep(now)
-        await _sweep(recordings, now - kept)
+        await _sweep(recordings, datetime.fromtimestamp(time.time(), UTC) - kept)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

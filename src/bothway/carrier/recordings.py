@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +29,7 @@ from bothway.audio.format import FRAME_MS, AudioFormat, Encoding
 from bothway.audio.mix import mix
 from bothway.audio.transcode import to_l16
 from bothway.carrier.evidence import interleaved
-from bothway.carrier.growing_file import WavFile, write_all
+from bothway.carrier.growing_file import WavFile, private, write_all
 from bothway.carrier.keys import Keys, recording_path
 from bothway.carrier.mp3 import Mp3Worker
 from bothway.carrier.rates import Rates, bill
@@ -430,11 +429,16 @@ def _unlink(paths: list[Path]) -> None:
 
 
 def _write_beside(path: Path, content: bytes) -> None:
-    """It names URLs of the application's: only the owner may read it, as with the records."""
+    """All of it or nothing: what is half of it could not be read at the next start, and would stay for ever."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        write_all(file, content)
+    part = path.with_suffix(f"{SIDECAR}.part")
+    try:
+        with open(part, "wb", buffering=0, opener=private) as file:
+            write_all(file, content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _now() -> datetime:

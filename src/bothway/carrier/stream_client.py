@@ -154,6 +154,7 @@ class StreamClient:
 
     def closed(self, code: int, reason: str) -> None:
         """The socket is gone."""
+        self._duplex = None
         said = f" ({reason})" if reason else ""
         if code in (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_CODE):
             self._end(StreamEnd(failed=False, word="completed", text=f"the app closed the stream: {code}{said}"))

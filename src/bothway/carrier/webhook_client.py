@@ -41,6 +41,10 @@ class _Callback:
     params: Mapping[str, str]
 
 
+def _nobody(_event: str, **_facts: object) -> None:
+    """Reported to when all is delivered: there is nothing more."""
+
+
 class WebhookClient:
     """Requests of one call.
 
@@ -116,6 +120,7 @@ class WebhookClient:
         for queue in self._queues.values():
             queue.put_nowait(None)
         await asyncio.gather(*self._deliveries)
+        self._report = _nobody
 
     async def _deliver(self, queue: asyncio.Queue[_Callback | None]) -> None:
         while (callback := await queue.get()) is not None:

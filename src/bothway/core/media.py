@@ -232,6 +232,7 @@ class Media:
         dropped_ms = path.clear()
         if dropped_ms:
             self._events.append(AudioCleared(dropped_ms, path.stream_id))
+        path.playout.end()
         self._paths = tuple(other for other in self._paths if other is not path)
         self._players = tuple(other for other in self._players if other is not path)
 

@@ -223,6 +223,10 @@ class Playout:
         short = self._frame_bytes - len(frame)
         return frame + self._silence * short if short else frame
 
+    def end(self) -> None:
+        """Nothing is played any more: whoever gives the tail is let go."""
+        self._tail = None
+
     def _take_tail(self) -> None:
         """Queue what the resampler holds, ahead of the checkpoints behind the last audio; the cap let that audio in."""
         tail = self._tail() if self._tail is not None else b""

@@ -130,6 +130,9 @@ def read_tree(document: bytes | str) -> Node:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise _malformed(content, error) from error
+    finally:
+        # They know the parser, and it knows them: it would wait for the garbage collector.
+        parser.StartElementHandler = parser.StartDoctypeDeclHandler = None
     return next(top.elements())
 
 

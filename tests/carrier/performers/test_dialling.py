@@ -423,6 +423,37 @@ async def test_a_leg_that_was_transferred_may_dial_itself(tmp_path: Path) -> Non
         assert eve.cause == HangupCause.of(4000, "Caller")
 
 
+async def test_a_leg_that_is_transferred_is_not_listened_to_any_more(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        ann, bob = await joined(w, dial(digitsMatchBLeg="12"))
+        media = call_of(w, bob).media
+        assert media is not None
+        assert len(media._ears) == 1
+        LiveCallControl(call_of(w, ann)).transfer(TransferRequest(legs="bleg", bleg_url=w.site.url + "/b"))
+        assert media._ears == ()
+        await both(w, bob, ann)
+
+
+async def test_a_leg_that_is_transferred_while_it_is_asked_is_lost_to_its_dial_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.site.pages["/confirm"] = page("<Response><Wait length='60'/></Response>")
+        w.site.pages["/b"] = page("<Response><Wait length='2'/><Hangup/></Response>")
+        bob, eve = connect(w, "2000"), connect(w, "3000", Phone(says=BOB))
+        ann, _ = w.place(
+            dial(after="<Dial><Number>3000</Number></Dial>", confirmSound=f"{w.site.url}/confirm", confirmKey="1")
+        )
+        await bob.answers()
+        await asyncio.sleep(1)
+        LiveCallControl(call_of(w, bob)).transfer(TransferRequest(legs="aleg", aleg_url=w.site.url + "/b"))
+        await eve.answers()
+        await ann.hears(BOB, 10)
+        ann.hang_up()
+        await both(w, eve, ann)
+        await w.over(bob)
+        assert bob.cause == HangupCause.of(4000, "Answer XML")
+        assert eve.cause == HangupCause.of(4000, "Caller")
+
+
 async def test_where_nobody_is_joined_there_is_no_second_leg(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         bob = connect(w, "2000")

@@ -25,6 +25,7 @@ from bothway.core.listening import (
     SpeechWanted,
     StopListening,
 )
+from bothway.speech.tone_ears import ToneTranscription
 from bothway.wire.digits import read_digits
 
 pytestmark = pytest.mark.virtual_time
@@ -88,6 +89,42 @@ async def test_speech_that_ends_tells_the_rest(tmp_path: Path) -> None:
         told.ask(EndSpeech(drain=False))
         told.ask(Listen(speech=SpeechWanted()))
         assert told.ears == 1, "another begins"
+
+
+async def test_a_word_that_ends_the_listening_lets_go_of_the_recogniser(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        caller, told = await a_call(w)
+        told.call.tell = lambda _: told.ask(StopListening())  # type: ignore[method-assign,misc]
+        told.ask(Listen(speech=SpeechWanted()))
+        line = told.listening._speech
+        assert isinstance(line, ToneTranscription)
+        caller.say(encode("one", 8000))
+        await until(lambda: told.ears == 0)
+        await until(lambda: line.over, 1.0)
+        await until(lambda: not told.listening._tasks, 1.0)
+
+
+async def test_a_word_that_ends_the_call_lets_go_of_the_recogniser(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        caller, call = w.place(doc('<GetInput action="nowhere" inputType="speech"/>'), caller=Talker())
+        assert isinstance(caller, Talker)
+        (listening,) = (one for one in call._performers if isinstance(one, Listening))
+        await until(lambda: listening._speech)
+        line = listening._speech
+        assert isinstance(line, ToneTranscription)
+        closed = []
+        close = line.close
+
+        async def close_slowly() -> None:
+            await asyncio.sleep(0.5)
+            await close()
+            closed.append(line)
+
+        line.close = close_slowly  # type: ignore[method-assign]
+        caller.say(encode("one", 8000))
+        await w.over(caller)
+        w.check_accounted(caller, 7022)
+        assert closed == [line]
 
 
 async def test_a_line_that_is_given_up_tells_nothing(tmp_path: Path) -> None:

@@ -299,6 +299,72 @@ async def test_what_memory_has_no_room_for_waits_in_the_database(where: str | Pa
         assert numbers == sorted(numbers)
 
 
+async def test_a_server_that_hangs_leaves_room_for_others(where: str | Path | None) -> None:
+    sent: list[str] = []
+
+    async def send(one: OutboxItem) -> None:
+        sent.append(one.key)
+        await asyncio.sleep(50.0 if "slow" in one.url else 0.0)
+
+    plan = DeliveryPlan(at_once=4, to_one=3)
+    async with opened(where) as store:
+        delivery = Delivery(store, send, now=now, plan=plan)
+        await delivery.start()
+        for number in range(7):
+            store.outbox.put(item(1, f"slow-{number}", url="https://slow.example/status"))
+        store.outbox.put(item(1, "live"))
+        assert await delivery.tried("live", 1.0)
+        assert sent == ["slow-0 1", "slow-1 1", "slow-2 1", "live 1"]
+        await asyncio.sleep(160.0)
+        assert sent[4:] == [f"slow-{number} 1" for number in range(3, 7)]
+        assert await store.outbox.waiting() == 0
+        await delivery.close()
+
+
+async def test_a_dead_server_does_not_fill_memory(where: str | Path | None) -> None:
+    receiver = Receiver()
+    dead = {"dead.example"}
+    receiver.fails = lambda one: PeerError("no answer") if any(name in one.url for name in dead) else None
+    plan = DeliveryPlan(held=12, held_of_one=5, backoff_s=(3600.0,))
+    async with opened(where) as store, delivering(store, receiver, plan=plan) as delivery:
+        for number in range(40):
+            store.outbox.put(item(number, f"call-{number % 3}", url="https://dead.example/status"))
+        store.outbox.put(item(1, "live"))
+        assert await delivery.tried("live", 1.0)
+        dead.clear()
+        await asyncio.sleep(3700.0)
+        assert await store.outbox.waiting() == 0
+    done = [key for key in receiver.keys if not key.startswith("live")][3:]  # the first of each call came to nothing
+    assert len(done) == len(set(done)) == 40
+    for call in range(3):
+        numbers = [int(key.split()[1]) for key in done if key.startswith(f"call-{call} ")]
+        assert numbers == sorted(numbers)
+
+
+async def test_what_is_sent_while_the_outbox_is_read_is_not_sent_again(where: str | Path | None) -> None:
+    sent: list[str] = []
+    gates = {f"call-{number} 1": asyncio.Event() for number in range(3)}
+
+    async def send(one: OutboxItem) -> None:
+        sent.append(one.key)
+        await gates[one.key].wait()
+
+    async with opened(where) as store:
+        delivery = Delivery(store, send, now=now, plan=DeliveryPlan(held_of_one=2))
+        await delivery.start()
+        for number in range(3):
+            store.outbox.put(item(1, f"call-{number}"))
+        await asyncio.sleep(1.0)
+        assert sent == ["call-0 1", "call-1 1"]
+        for gate in gates.values():  # the first lets the third be read, and the second ends meanwhile
+            gate.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await asyncio.sleep(1.0)
+        assert sent == ["call-0 1", "call-1 1", "call-2 1"]
+        await delivery.close()
+
+
 async def test_closing_may_wait_for_what_can_be_sent(where: str | Path | None) -> None:
     receiver = Receiver(takes_s=0.5)
     async with opened(where) as store:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.carrier.store.examples import MAIN, NOW, a_call, an_ended_call, opened
 
-from bothway.carrier.store.store import Store
+from bothway.carrier.store import database
+from bothway.carrier.store.records import Answer
+from bothway.carrier.store.store import SWEEP_SECONDS, Store
 
 OPENING_S = {"file": 0.030, "memory": 0.010}
 
@@ -88,3 +91,31 @@ async def test_in_virtual_time_a_run_is_the_same_each_time(where: str | Path | N
 
     async with opened(where) as store:
         assert await story(store, "a") == await story(store, "b")
+
+
+@pytest.mark.virtual_time
+async def test_what_nobody_needs_is_swept_every_hour(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        begun = datetime.now(UTC)
+        sweeping = asyncio.create_task(store.keep_swept(lambda: datetime.now(UTC)))
+        for age in (23, 1):
+            at = begun - timedelta(hours=age)
+            await store.idempotency.claim(MAIN, f"key of {age} h", b"request", Answer(201, b"{}"), now=at)
+        await asyncio.sleep(2 * SWEEP_SECONDS + 1)
+        assert await store.sweep(begun + timedelta(hours=2)) == 0, "the older one is gone"
+        assert await store.sweep(begun + timedelta(hours=24)) == 1
+        sweeping.cancel()
+
+
+@pytest.mark.virtual_time
+async def test_a_sweep_that_fails_has_its_turn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(None) as store:
+        begun = datetime.now(UTC)
+        await store.idempotency.claim(MAIN, "key", b"request", Answer(201, b"{}"), now=begun - timedelta(hours=25))
+        monkeypatch.setattr(database, "MAX_WRITES", 0)
+        sweeping = asyncio.create_task(store.keep_swept(lambda: datetime.now(UTC)))
+        await asyncio.sleep(1)
+        monkeypatch.undo()
+        await asyncio.sleep(SWEEP_SECONDS)
+        assert await store.sweep(begun) == 0
+        sweeping.cancel()

@@ -418,6 +418,14 @@ def test_a_leg_that_is_transferred_leaves_the_dial_and_lives() -> None:
     assert "DialHangup" not in [callback.event for callback in dialled.callbacks]
 
 
+def test_a_transfer_that_is_told_when_another_dial_has_begun_means_nothing_to_it() -> None:
+    dialled = Dialled(ONE)
+    assert dialled.tell(LegTransferred(3, goes_on=True), LegTransferred(1, goes_on=True)) == []
+    dialled.joined()
+    assert dialled.tell(LegTransferred(3, goes_on=True)) == []
+    assert dialled.outcome() is None
+
+
 def test_a_call_of_which_both_legs_are_transferred_does_not_go_on_here() -> None:
     dialled = Dialled(ONE).joined()
     dialled.tell(LegTransferred(1, goes_on=False))

@@ -117,6 +117,17 @@ def test_the_last_words_are_waited_for_a_while() -> None:
     assert call.action.params["Speech"] == "one tw"
 
 
+def test_a_recogniser_that_has_no_end_does_not_keep_the_next_attempt_from_listening() -> None:
+    call = Driven(get(executionTimeout="5", retries="2"))
+    call.tell(partial("one"))
+    call.passes(3)
+    call.tell(final(""))
+    call.passes(2)
+    assert call.all(EndSpeech) == [EndSpeech(drain=True), EndSpeech(drain=False)]
+    assert call.commands.index(EndSpeech(drain=False)) < len(call.commands) - 1
+    assert call.commands[-1] == call.all(Listen)[0]
+
+
 def test_speech_that_was_none_is_no_input() -> None:
     call = Driven(get(retries="2"), FALL)
     call.tell(partial("hm"))

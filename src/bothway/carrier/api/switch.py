@@ -286,7 +286,7 @@ class CallControl(Protocol):
         """Stop the recording of this id, or all of them; False if there was none."""
 
     def play(self, request: PlayRequest) -> None:
-        """Play; what is played by an earlier request stops. URLs are fetched by and by, and failures logged.
+        """Play; what an earlier request plays or says stops. URLs are fetched by and by, and failures logged.
 
         Raises:
             RefusedError: It is not answered yet (`conflict`), or has no such leg (`not-found`).
@@ -296,7 +296,7 @@ class CallControl(Protocol):
         """Stop what `play` began; nothing happens if nothing plays."""
 
     def speak(self, request: SpeakRequest) -> None:
-        """Say; what is said by an earlier request stops.
+        """Say; what an earlier request plays or says stops.
 
         Raises:
             RefusedError: It is not answered yet (`conflict`), or has no such leg (`not-found`).

@@ -174,6 +174,7 @@ class LoopbackCallee(_End):
 
     def ended(self, cause: HangupCause, detail: str, *, ran_to_end: bool) -> None:
         """The other call's party has gone."""
+        self._call = None
         if not self._over:
             self._finish()
             if self._far is not None:
@@ -259,6 +260,7 @@ class LoopbackCaller(_End):
 
     def ended(self, cause: HangupCause, detail: str, *, ran_to_end: bool) -> None:
         """The far end hears of it: that the call is over, or why it is not answered."""
+        self._call = None
         if self._over:
             return
         self._over = True

@@ -123,6 +123,7 @@ class PhoneLeg:
 
     def ended(self, cause: HangupCause, detail: str, *, ran_to_end: bool) -> None:
         """The call is over, or is not wanted any more: it stops ringing."""
+        self._call = None
         if self._over:
             return
         if self._line is not None:

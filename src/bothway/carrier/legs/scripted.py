@@ -91,6 +91,7 @@ class ScriptedLeg:
     def ended(self, cause: HangupCause, detail: str, *, ran_to_end: bool) -> None:
         """The call is over: `result` knows."""
         self._hung_up = True
+        self._call = None
         outcome = self._caller.call_ended()
         ended = Ended(code=cause.code, name=cause.name, source=cause.source, detail=detail, ran_to_end=ran_to_end)
         self._done.set_result(

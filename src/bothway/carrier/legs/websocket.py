@@ -118,6 +118,7 @@ class WebSocketLeg:
         """Tell the caller, and close behind all that was sent."""
         self._send(Ended(code=cause.code, name=cause.name, source=cause.source, detail=detail, ran_to_end=ran_to_end))
         self._over = True
+        self._call = None
         self._duplex.close(CloseCode.NORMAL, "the call ended")
 
     # What the WebSocket tells.

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from bothway.carrier.store.database import Database
 from bothway.carrier.store.lists import begins, beside, bounds, page, window
 from bothway.carrier.store.outbox import Outbox
+from bothway.carrier.store.overdue import Overdue
 from bothway.carrier.store.records import (
     MAX_PAGE,
     CallFilter,
@@ -45,21 +46,30 @@ class Calls:
     Args:
         database: Where they are.
         outbox: Where their callbacks go.
+        overdue: Sees to it that they end.
     """
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, overdue: Overdue) -> None:
         self._database = database
         self._outbox = outbox
+        self._overdue = overdue
 
     def save(self, call: CallRecord, callbacks: Sequence[OutboxItem] = ()) -> Future[None]:
         """Write the whole record, whether or not it is there, and put its callbacks into the outbox with it.
 
-        A call that has ended stays so: what is saved after that without an `end_time` changes nothing.
+        A call that has ended stays so: what is saved after that without an `end_time` changes nothing. Its end is
+        tried again later if it cannot be written now, without the callbacks.
 
         Raises:
             UsageError: The store is closed. From the future: a time has no time zone, a price too many decimals.
         """
-        return self._outbox.write_with(f"call {call.call_uuid}", lambda c: upsert(c, calls, call), callbacks)
+        what = f"call {call.call_uuid}"
+
+        def job(connection: Connection) -> None:
+            upsert(connection, calls, call)
+
+        written = self._outbox.write_with(what, job, callbacks)
+        return self._overdue.insist(what, job, written) if call.end_time is not None else written
 
     async def get(self, call_uuid: str) -> CallRecord | None:
         """A call, live or ended, or None."""

@@ -128,11 +128,10 @@ class Database:
         """
         self._check_open()
         write = _Write(what, job, self._loop.create_future(), then)
-        self._asked += 1
         if len(self._waiting) >= MAX_WRITES:
-            self._settled += 1
             self._fail([(write, StoreError(f"{self.name} does not keep up: {MAX_WRITES} writes are waiting"))])
             return write.future
+        self._asked += 1
         self._waiting.append(write)
         if not self._batch and not self._is_woken:
             # Not at once: what the same turn of the loop asks for goes along.

@@ -1,7 +1,8 @@
 """Delivery: sends what is in the outbox, at least once, in order, and again after whatever went wrong.
 
-Callbacks of one call to one server are a lane: each waits for the one before it. Lanes do not wait for each other, so a
-dead status URL holds up nothing but itself; two servers could not tell their order anyhow.
+Callbacks of one call to one server are a lane: each waits for the one before it. Lanes do not wait for each other, and
+one server has no more than its share of what is under way and of memory: so a dead status URL holds up nothing but
+itself. Two servers could not tell their order anyhow.
 
 What is put is sent from memory; the database is read only after a start, after a node has died, and after memory was
 full. Losing a node loses nothing: its lease runs out, and another takes over all that it had left.
@@ -13,7 +14,7 @@ import asyncio
 import logging
 from asyncio import Future, TimerHandle
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -66,16 +67,20 @@ class DeliveryPlan:
         give_up_s: How old a callback becomes before it is given up.
         send_s: How long one try may take, whatever the sender thinks.
         at_once: How many are sent side by side.
+        to_one: How many of these go to one server.
         lease_s: After which silence a node counts as dead.
         held: How many wait in memory; others wait in the database.
+        held_of_one: How many of these go to one server.
     """
 
     backoff_s: tuple[float, ...] = (1.0, 5.0, 30.0, 120.0, 600.0)
     give_up_s: float = 24 * 3600.0
     send_s: float = 120.0
     at_once: int = 64
+    to_one: int = 16
     lease_s: float = 30.0
     held: int = 10_000
+    held_of_one: int = 500
 
 
 DELIVERY = DeliveryPlan()
@@ -89,6 +94,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Lane:
+    server: str
     items: list[OutboxItem] = field(default_factory=list)
     is_taken: bool = False  # it is being sent, or its turn has come
     timer: TimerHandle | None = None
@@ -127,7 +133,11 @@ class Delivery:
         self._lanes: dict[str, _Lane] = {}
         self._held: set[int] = set()
         self._ready: deque[str] = deque()
+        self._parked: dict[str, deque[str]] = {}  # lanes whose turn has come, and whose server has its share
         self._sending = 0
+        self._sending_to: Counter[str] = Counter()
+        self._held_of: Counter[str] = Counter()
+        self._left: set[str] = set()  # servers of which something waits in the database alone
         self._untried: dict[str, int] = {}
         self._watchers: dict[str, list[Future[None]]] = {}
         self._idle = asyncio.Event()
@@ -136,6 +146,7 @@ class Delivery:
         self._is_behind = True
         self._is_reading = False
         self._reads_again = False
+        self._done_meanwhile: set[int] = set()  # while a page is read, which may still have them
         self._cursor = 0
         self._retry: TimerHandle | None = None
         self._closed = False
@@ -227,17 +238,27 @@ class Delivery:
     def _have_read(self, items: Sequence[OutboxItem], room: int) -> None:
         """Between two writes: whatever is put after this is told to `_put` after this."""
         self._is_reading = False
-        for item in items:
-            self._cursor = item.seq
-            if item.seq not in self._held:
-                self._add(item)
         if self._reads_again:
             self._reads_again = False
-            self._cursor = 0
-        elif len(items) < room:
-            self._is_behind = False
+            self._cursor = 0  # what is before these comes before them
+        else:
+            for item in items:
+                self._cursor = item.seq
+                if item.seq not in self._held and item.seq not in self._done_meanwhile:
+                    self._add(item)
+            self._is_behind = len(items) == room
+        self._done_meanwhile.clear()
         self._read_on()
         self._pump()
+
+    def _read_all(self) -> None:
+        """Read all that waits once more, from its beginning."""
+        self._is_behind = True
+        if self._is_reading:
+            self._reads_again = True
+        else:
+            self._cursor = 0
+            self._read()
 
     def _could_not_read(self, future: Future[Sequence[OutboxItem]]) -> None:
         if future.exception() is not None and not self._closed:
@@ -249,13 +270,18 @@ class Delivery:
             self._read()
 
     def _add(self, item: OutboxItem) -> None:
+        server = _server(item.url)
+        if server in self._left or self._held_of[server] >= self._plan.held_of_one:
+            self._left.add(server)  # whatever comes after it for this server waits there too: it has its place
+            return
         self._held.add(item.seq)
+        self._held_of[server] += 1
         if not item.attempts:
             self._untried[item.call_uuid] = self._untried.get(item.call_uuid, 0) + 1
-        key = f"{item.call_uuid} {_server(item.url)}"
+        key = f"{item.call_uuid} {server}"
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane()
+            lane = self._lanes[key] = _Lane(server)
         insort(lane.items, item, key=lambda one: one.seq)
         self._schedule(key, lane)
 
@@ -284,7 +310,11 @@ class Delivery:
         while self._ready and self._sending < self._plan.at_once and not self._closed:
             key = self._ready.popleft()
             lane = self._lanes[key]
+            if self._sending_to[lane.server] >= self._plan.to_one:
+                self._parked.setdefault(lane.server, deque()).append(key)
+                continue
             self._sending += 1
+            self._sending_to[lane.server] += 1
             self._idle.clear()
             self._tasks.spawn(self._try(key, lane, lane.items.pop(0)), "outbox-send")
         if not self._sending and not self._ready:
@@ -305,14 +335,24 @@ class Delivery:
             logger.exception("the sender of callbacks failed")
             error = f"the sender failed: {type(failure).__name__}"
         finally:
-            self._sending -= 1
-            lane.is_taken = False
+            self._sent(lane)
         self._tried(replace(item, attempts=item.attempts + 1), lane, error)
         if lane.items:
             self._schedule(key, lane)
         else:
             del self._lanes[key]
         self._pump()
+
+    def _sent(self, lane: _Lane) -> None:
+        """Somebody else's turn, at this server and in all."""
+        lane.is_taken = False
+        self._sending -= 1
+        _count_down(self._sending_to, lane.server)
+        parked = self._parked.get(lane.server)
+        if parked:
+            self._ready.append(parked.popleft())
+        else:
+            self._parked.pop(lane.server, None)
 
     def _tried(self, item: OutboxItem, lane: _Lane, error: str) -> None:
         now, plan = self._now(), self._plan
@@ -334,11 +374,21 @@ class Delivery:
         if error and not is_last:
             lane.items.insert(0, item)
         else:
-            self._held.discard(item.seq)
+            self._let_go(item, lane.server)
         if item.attempts == 1:
             self._count_tried(item.call_uuid)
         if self._on_attempt is not None:
             self._on_attempt(Attempt(item, error, is_last))
+
+    def _let_go(self, item: OutboxItem, server: str) -> None:
+        """Memory has room for another."""
+        self._held.discard(item.seq)
+        if self._is_reading:
+            self._done_meanwhile.add(item.seq)
+        _count_down(self._held_of, server)
+        if server in self._left and self._held_of[server] <= self._plan.held_of_one // 2:
+            self._left.discard(server)
+            self._read_all()
 
     def _count_tried(self, call_uuid: str) -> None:
         left = self._untried.pop(call_uuid) - 1
@@ -371,17 +421,18 @@ class Delivery:
             if not dead:
                 continue
             logger.info("nodes that are gone: %s; their callbacks are sent from here", ", ".join(dead))
-            self._is_behind = True
-            if self._is_reading:
-                self._reads_again = True
-            else:
-                self._cursor = 0
-                self._read()
+            self._read_all()
             if self._on_dead is not None:
                 self._on_dead(dead)
 
     async def _renew(self) -> None:
         await self._store.nodes.renew(self._now() + timedelta(seconds=self._plan.lease_s))
+
+
+def _count_down(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 def _server(url: str) -> str:

@@ -87,15 +87,6 @@ class Idempotency:
 
         return self._database.write("an idempotency key", job)
 
-    def forget(self, account: str, key: str) -> Future[None]:
-        """Forget a key whose request was not acted on after all."""
-        gone = delete(idempotency).where(idempotency.c.key_hash == _hashed(account, key))
-
-        def job(connection: Connection) -> None:
-            connection.execute(gone)
-
-        return self._database.write("an idempotency key", job)
-
 
 def _hashed(account: str, key: str) -> str:
     return hashlib.sha256(f"{account}\n{key}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,7 +8,9 @@ coroutine, and sees every write that was asked for before it. A read raises `Sto
 from __future__ import annotations
 
 import asyncio
+import logging
 from asyncio import Future
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,16 +27,23 @@ from bothway.carrier.store.nodes import Nodes
 from bothway.carrier.store.numbers import Numbers
 from bothway.carrier.store.opening import Place, connect, find
 from bothway.carrier.store.outbox import Outbox
+from bothway.carrier.store.overdue import Overdue
 from bothway.carrier.store.recordings import Recordings
+from bothway.carrier.store.records import StoreError
 from bothway.carrier.store.schema import prepare
 from bothway.carrier.store.streams import Streams
 from bothway.carrier.store.tables import idempotency, outbox
 from bothway.carrier.store.usage import UsageRecords
 
-__all__ = ["KEPT_ABANDONED", "Store"]
+__all__ = ["KEPT_ABANDONED", "SWEEP_SECONDS", "Store"]
 
 KEPT_ABANDONED = timedelta(days=7)
 """How long a callback that was given up is kept for people to see."""
+
+SWEEP_SECONDS = 3600.0
+"""How often what nobody needs any more is deleted."""
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -64,11 +73,12 @@ class Store:
         self.outbox = Outbox(database, node)
         self.accounts = Accounts(database)
         self.applications = Applications(database)
-        self.calls = Calls(database, self.outbox)
+        self._overdue = Overdue(database)
+        self.calls = Calls(database, self.outbox, self._overdue)
         self.idempotency = Idempotency(database)
         self.numbers = Numbers(database)
         self.recordings = Recordings(database, self.outbox)
-        self.streams = Streams(database, self.outbox)
+        self.streams = Streams(database, self.outbox, self._overdue)
         self.usage = UsageRecords(database)
 
     @classmethod
@@ -119,6 +129,7 @@ class Store:
 
     async def close(self) -> None:
         """Write what waits, and close the database. Whoever asks for anything after that gets a `UsageError`."""
+        self._overdue.close()
         await self._database.close()
 
     def sweep(self, now: datetime, *, abandoned: timedelta = KEPT_ABANDONED) -> Future[int]:
@@ -136,6 +147,21 @@ class Store:
             return sum(connection.execute(statement).rowcount for statement in old)
 
         return self._database.write("the sweep of old rows", job)
+
+    async def keep_swept(self, now: Callable[[], datetime]) -> None:
+        """`sweep` at once and every hour, until this is cancelled.
+
+        Args:
+            now: The wall clock, with a time zone.
+        """
+        while True:
+            try:
+                gone = await self.sweep(now())
+            except StoreError:
+                pass  # it is logged and counted, and the next hour's turn comes
+            else:
+                logger.debug("%d old rows are deleted", gone)
+            await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _opened(place: Place) -> Engine:

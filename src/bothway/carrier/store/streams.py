@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from bothway.carrier.store.database import Database
 from bothway.carrier.store.lists import page
 from bothway.carrier.store.outbox import Outbox
+from bothway.carrier.store.overdue import Overdue
 from bothway.carrier.store.records import MAX_PAGE, OutboxItem, Page, StreamRecord
 from bothway.carrier.store.tables import record, streams, upsert
 
@@ -22,18 +23,26 @@ class Streams:
     Args:
         database: Where they are.
         outbox: Where their callbacks go.
+        overdue: Sees to it that they end.
     """
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, overdue: Overdue) -> None:
         self._database = database
         self._outbox = outbox
+        self._overdue = overdue
 
     def save(self, stream: StreamRecord, callbacks: Sequence[OutboxItem] = ()) -> Future[None]:
         """Write the whole record, whether or not it is there, and put its callbacks into the outbox with it.
 
-        A stream that has ended stays so. Raises as `Calls.save` does.
+        A stream that has ended stays so, as a call does. Raises as `Calls.save` does.
         """
-        return self._outbox.write_with(f"stream {stream.stream_id}", lambda c: upsert(c, streams, stream), callbacks)
+        what = f"stream {stream.stream_id}"
+
+        def job(connection: Connection) -> None:
+            upsert(connection, streams, stream)
+
+        written = self._outbox.write_with(what, job, callbacks)
+        return self._overdue.insist(what, job, written) if stream.end_time is not None else written
 
     async def get(self, stream_id: str) -> StreamRecord | None:
         """A stream, open or ended, or None."""
