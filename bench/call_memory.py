@@ -81,4 +81,5 @@ def rounds(batches: int, calls: int) -> None:
     first, last = found[warm - 1], found[-1]
     more = last["calls"] - first["calls"]
     print(f"{more} calls left {(last['resident_kb'] - first['resident_kb']) / more:.3f} KB and "
-          f"{(last['objects'] - first['objects']) / more:.3f} objects each; {last['hangups']} hangup callbacks")  # fmt: skip
+          f"{(last['objects'] - first['objects']) / more:.3f} objects each; "
+          f"{last['hangups']} hangup callbacks")  # fmt: skip

@@ -2,8 +2,8 @@
 
 A call is placed over REST to a callee that rings for 0.2 s and answers; its document is fetched from the application
 and waits for a second; the call ends with it, its hangup callback is delivered, and its record is read. The carrier
-runs as its own command, with its records in a SQLite file; the application, which also places the calls, is a process of
-its own. The limits of requests and of calls a second are raised by setting.
+runs as its own command, with its records in a SQLite file; the application, which also places the calls, is another
+process. The limits of requests and of calls a second are raised by setting.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bench.rest_load import LIMITS
 from bench.setup_app import ANSWERING_NUMBER, RING_SECONDS
 
 CALLEE = {"number": ANSWERING_NUMBER, "ring": f"{RING_SECONDS * 1000:.0f}ms", "does": "human"}
+PERCENTILES = ("p50", "p90", "p99", "max")
 TIMES = {
     "taken": "REST request to its answer",
     "set up": "REST request to the call's document, without the ringing",
@@ -48,8 +49,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 def show(figures: dict[str, Any], cores: float, rate: float, resident_kb: int) -> None:
     print(f"{figures['placed']} placed, {figures['refused']} refused, {figures['answered']} answered, "
-          f"{figures['hangups']} hangup callbacks, {figures['twice']} told twice, {figures['records']} records")  # fmt: skip
+          f"{figures['hangups']} hangup callbacks, {figures['twice']} told twice, "
+          f"{figures['records']} records")  # fmt: skip
     print(f"carrier: {cores:.2f} cores, {cores / rate * 1000:.1f} ms a call; {resident_kb} KB resident at the end")
-    print(f"{'from … to, in ms':<58} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8}")
+    print(f"{'from … to, in ms':<58} " + "".join(f" {key:>8}" for key in PERCENTILES))
     for name, what in TIMES.items():
-        print(f"{what:<58}" + "".join(f" {figures[name][key]:>8.2f}" for key in ("p50", "p90", "p99", "max")), flush=True)
+        print(f"{what:<58}" + "".join(f" {figures[name][key]:>8.2f}" for key in PERCENTILES), flush=True)

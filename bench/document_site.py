@@ -10,7 +10,9 @@ from bench.carrier_node import answer
 
 async def main() -> None:
     document = sys.argv[2].encode()
-    server = await asyncio.start_server(lambda reader, writer: answer(document, reader, writer), "127.0.0.1", int(sys.argv[1]))
+    server = await asyncio.start_server(
+        lambda reader, writer: answer(document, reader, writer), "127.0.0.1", int(sys.argv[1])
+    )
     print("ready", flush=True)
     await server.serve_forever()
 

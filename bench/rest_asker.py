@@ -1,8 +1,10 @@
-"""The load generator of `bench rest_load`. Usage: python -m bench.rest_asker PORT CALLS RATE WARM SECONDS KIND STREAM_URL
+"""The load generator of `bench rest_load`.
 
-Waits until that many calls live, and asks so many requests a second. KIND is `health`, which the carrier answers without
-a look at anything, or `mix`: calls that live and have ended, lists of both, an application, streams started and stopped.
-Prints START and END around the window, then a line of figures.
+Usage: python -m bench.rest_asker PORT CALLS RATE WARM SECONDS KIND STREAM_URL
+
+Waits until that many calls live, and asks so many requests a second. KIND is `health`, which the carrier answers
+without a look at anything, or `mix`: calls that live and have ended, lists of both, an application, streams started and
+stopped. Prints START and END around the window, then a line of figures.
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ async def paced(
     measured, refused = Latencies(), deque[str](maxlen=5)
     errors = 0
 
-    async def one(kind: str, due: float, counts: bool) -> None:  # noqa: FBT001 - not for others
+    async def one(kind: str, due: float, counts: bool) -> None:
         nonlocal errors
         late = now() - due
         reply = await asks[kind]()

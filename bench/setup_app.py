@@ -54,7 +54,9 @@ class Site(asyncio.Protocol):
                 return
             self._received = rest[length:]
             path = head.split(b" ", 2)[1].decode()
-            self._seen.setdefault((path, parse_qs(rest[:length].decode())["CallUUID"][0]), []).append(time.perf_counter())
+            self._seen.setdefault((path, parse_qs(rest[:length].decode())["CallUUID"][0]), []).append(
+                time.perf_counter()
+            )
             body = DOCUMENT if path == "/answer" else b""
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
@@ -91,8 +93,9 @@ class Setups:
                     print("START", flush=True)
                 tasks.create_task(self._place(due))
         print("END", flush=True)
-        until = time.perf_counter() + PATIENCE
-        while time.perf_counter() < until and any(("/hangup", call) not in self._seen for call in self._due):
+        for _ in range(round(PATIENCE * 10)):
+            if all(("/hangup", call) in self._seen for call in self._due):
+                break
             await asyncio.sleep(0.1)
         return self._figures() | {"records": await self._records()}
 

@@ -28,6 +28,7 @@ from tests.carrier.world import ACCOUNT, Request, Site, Socket, Streams, page, s
 from bothway.carrier.carrier import Carrier
 from bothway.carrier.config import Account
 from bothway.carrier.evidence import LOG_NAME
+from bothway.carrier.mp3 import is_mp3
 from bothway.carrier.store.opening import FILE_NAME
 from bothway.carrier.store.records import CallRecord
 
@@ -314,8 +315,12 @@ async def check_recordings(w: Town, name: str, left: Left, carrier: Carrier) -> 
         assert (record.call_uuid, params["CallUUID"]) == (left.calls[0], left.calls[0])
         assert record.duration_ms == int(params["RecordingDurationMs"]) >= 1000
         file = w.data / record.path
-        check_wav(file)
-        assert record.duration_ms == (file.stat().st_size - 44) * 1000 // (8000 * 2 * record.channels)
+        if record.recording_format == "wav":
+            check_wav(file)
+            assert record.duration_ms == (file.stat().st_size - 44) * 1000 // (8000 * 2 * record.channels)
+        else:
+            assert is_mp3(file.read_bytes())
+            assert not file.with_suffix(".wav").exists()
         assert file.stat().st_size == record.size
         assert params["RecordUrl"].startswith(carrier.url)
         async with aiohttp.ClientSession() as session, session.get(params["RecordUrl"]) as answer:

@@ -11,12 +11,12 @@ import pytest
 from tests.carrier.rest_client import Rest
 from tests.carrier.world import ACCOUNT, Request, page, until, world
 
-from bothway.carrier.call_books import call_facts, closed_callbacks, closed_record
+from bothway.carrier.call_books import call_facts, closed_callbacks, closed_record, cut_callbacks
 from bothway.carrier.call_order import Party
 from bothway.carrier.rates import Rates
-from bothway.carrier.store.records import CallRecord
+from bothway.carrier.store.records import CallRecord, Closed, StreamRecord
 from bothway.core.execution import cause
-from bothway.wire.webhooks import CallFacts
+from bothway.wire.webhooks import CallFacts, StatusForm
 
 pytestmark = pytest.mark.virtual_time
 
@@ -110,6 +110,31 @@ def test_a_call_that_was_live_when_the_carrier_was_killed_is_told_as_it_is_recor
     assert (killed.bill_duration, killed.billed_duration, killed.amount) == (0, 0, Decimal(0))
     assert [item.params[name] for name in ("Duration", "BillDuration", "TotalCost")] == ["0", "0", "0.00000"]
     assert (item.params["AnswerTime"], item.params["EndTime"]) == ("2026-01-31 10:00:00", "2026-01-31 15:00:00")
+
+
+@pytest.mark.parametrize(
+    ("form", "event", "why"), [("documented", "failed", "StatusReason"), ("live", "DroppedStream", "Error")]
+)
+def test_the_streams_of_a_carrier_that_was_killed_have_failed(form: StatusForm, event: str, why: str) -> None:
+    killed = closed_record(RECORD, cause(5010, "Error"), NOW)
+    stream = StreamRecord(
+        stream_id="s-1",
+        call_uuid=RECORD.call_uuid,
+        account=RECORD.account,
+        node=RECORD.node,
+        service_url="wss://app/stream",
+        created_at=NOW,
+        end_time=NOW,
+        status="failed",
+        status_callback_url="https://app/status",
+        status_callback_method="GET",
+    )
+    quiet = msgspec.structs.replace(stream, stream_id="s-2", status_callback_url=None)
+    (item,) = cut_callbacks(Closed(killed, (quiet, stream)), ACCOUNT.auth_id, form)
+    assert (item.kind, item.url, item.method, item.account) == ("stream", "https://app/status", "GET", ACCOUNT.auth_id)
+    assert (item.params["Event"], item.params["StreamID"]) == (event, "s-1")
+    assert item.params["CallUUID"] == RECORD.call_uuid
+    assert why in item.params
 
 
 def test_what_every_webhook_of_a_call_says() -> None:

@@ -74,6 +74,16 @@ async def test_rest_finds_it_and_can_change_it(tmp_path: Path) -> None:
         assert found is not None
 
 
+async def test_what_is_known_of_a_number_outlives_a_start(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with world(tmp_path, config=CONFIG) as w:
+            rest = Rest(w)
+            assert (await rest.post("Number/15550100/", alias="front", cnam_lookup="enabled")).status == 202
+    async with world(tmp_path, config=CONFIG) as w:
+        found = await Rest(w).get("Number/15550100/")
+        assert (found["alias"], found["cnam_lookup"]) == ("front", "enabled")
+
+
 async def test_accounts_and_whose_token_signs_for_them(tmp_path: Path) -> None:
     async with world(tmp_path, config=CONFIG) as w:
         assert await directory(w).account(ACCOUNT.auth_id) == (ACCOUNT, ACCOUNT.auth_token)

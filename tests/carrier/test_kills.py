@@ -102,7 +102,7 @@ async def it_is_recorded(w: Town, root: str) -> Left:
 
 
 async def its_session_is_recorded_and_streamed(w: Town, root: str) -> Left:
-    call_id = await call(w, root, SESSION.replace("/>", " fileFormat='wav'/>"), STREAM)
+    call_id = await call(w, root, SESSION, STREAM)  # as an MP3 file
     await w.victim.hears(call_id, 75)
     return Left([call_id], streams=1, recordings=1)
 

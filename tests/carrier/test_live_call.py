@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
@@ -402,3 +404,22 @@ async def test_five_minutes_have_as_many_frames_as_they_should(tmp_path: Path) -
         assert len(caller.heard) - heard == 300 * 50
         caller.hang_up()
         await w.over(caller)
+
+
+async def test_a_call_that_is_over_is_gone_without_the_garbage_collector(tmp_path: Path) -> None:
+    """When the collector came by it would take hundreds of calls at once, and hold the audio of the others."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with world(tmp_path, listen) as w:
+            caller, call = w.place(w.stream(before="<Speak>Hello</Speak>"), hangup_url=w.site.url + "/hangup")
+            parts = [weakref.ref(part) for part in (call, call.report, call.streams, call.overlay, call.recorder)]
+            del call
+            await w.streams.first()
+            caller.hang_up()
+            await w.over(caller)
+            caller._call = None
+            await asyncio.sleep(1)
+            assert [part() for part in parts] == [None] * len(parts)
+    finally:
+        gc.enable()

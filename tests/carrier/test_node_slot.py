@@ -15,7 +15,8 @@ def test_the_lowest_number_that_is_free(tmp_path: Path) -> None:
     first, second = NodeSlot.take(tmp_path), NodeSlot.take(tmp_path)
     assert (first.number, second.number) == (1, 2)
     assert first.name.split("/")[0] == second.name.split("/")[0]
-    assert (first.dead, second.dead) == ({first.name}, {second.name}), "nobody else runs; its own earlier life is over"
+    assert first.dead == {first.name}
+    assert second.dead == {second.name}, "nobody else runs; its own earlier life is over"
     first.release()
     first.release()
     again = NodeSlot.take(tmp_path)
@@ -24,7 +25,8 @@ def test_the_lowest_number_that_is_free(tmp_path: Path) -> None:
     second.release()
     third.release()
     fourth = NodeSlot.take(tmp_path)
-    assert (fourth.number, fourth.dead) == (2, {second.name, third.name})
+    assert fourth.number == 2
+    assert fourth.dead == {second.name, third.name}
     again.release()
     fourth.release()
 

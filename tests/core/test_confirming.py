@@ -153,7 +153,8 @@ def test_who_is_transferred_is_not_listened_to_any_more(key: str | None, listens
 def test_the_same_key_of_a_transferred_call_is_its_documents() -> None:
     called = Called("1")
     called.call.transfer("https://app.example.com/own", "POST", 12.0)
-    called.call.receive_document(1, b"<Response/>", 13.0)
+    called.call.receive_document(1, b"<Response><GetDigits numDigits='1' timeout='9'/></Response>", 13.0)
+    called.press("1", 14.0)
     assert called.call.end_cause == HangupCause.of(4010, "Plivo"), "its document ran to its end, and it is not parked"
 
 

@@ -179,6 +179,13 @@ def test_a_stream_may_be_opened_on_a_parked_call() -> None:
     assert call.state is State.PARKED
 
 
+def test_no_stream_that_is_opened_from_outside_blocks_the_document() -> None:
+    call = running(plan=CallPlan(None, outbound=True), profile=LIVE)
+    call.open_stream(Stream("wss://example.com/ws", keep_call_alive=True), 7.0)
+    call.transfer("https://example.com/next", "GET", 8.0)
+    assert call.state is State.FETCHING
+
+
 # Verbs that take events.
 
 
@@ -267,6 +274,14 @@ def test_what_cannot_be_transferred() -> None:
     for call in (new, started(), over):
         with pytest.raises(UsageError, match="can be transferred"):
             call.transfer("https://example.com/next", "POST", 2.0)
+
+
+def test_the_last_stream_holds_the_call() -> None:
+    call = running(BESIDE, BESIDE, profile=replace(DOCUMENTED, limits=Limits(streams_per_call=2)))
+    call.receive_stream_end(1, 7.0)
+    assert (call.state, call.to_send()) == (State.LINGERING, [])
+    call.receive_stream_end(2, 8.0)
+    assert ended_with(call) == (4010, "Plivo")
 
 
 # Whatever happens.

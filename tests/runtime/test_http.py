@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothway.errors import UsageError
+from bothway.runtime import http
 from bothway.runtime.http import (
     MAX_REDIRECTS,
     FetchError,
@@ -25,6 +26,7 @@ from bothway.runtime.http import (
     HttpResponse,
     is_public,
     redacted,
+    server_of,
 )
 from bothway.wire.signature import Nonces, candidates, verify, webhook_headers
 
@@ -525,6 +527,27 @@ async def test_a_closed_client_is_closed() -> None:
             await client.request("GET", origin, policy=ONCE, max_body=100)
 
 
+async def test_a_host_that_hangs_leaves_connections_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_CONNECTIONS", 4)
+    monkeypatch.setattr(http, "_CONNECTIONS_A_HOST", 2)
+    over = asyncio.Event()
+
+    async def hang(_: web.BaseRequest) -> web.StreamResponse:
+        await over.wait()
+        return web.Response()
+
+    async with serving(hang) as slow, serving(Seen()) as quick, HttpClient(allow_private=True) as client:
+
+        async def ask(url: str) -> int:
+            return (await client.request("GET", url, policy=ONCE, max_body=1000)).status
+
+        hanging = [asyncio.create_task(ask(slow)) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(ask(quick), 1.0) == 200
+        over.set()
+        assert await asyncio.gather(*hanging) == [200] * 4
+
+
 async def test_cancelling_a_request_lets_it_go() -> None:
     started, done = asyncio.Event(), asyncio.Event()
 
@@ -572,6 +595,19 @@ def test_another_transport_can_stand_in() -> None:
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://user:pa@ss@H.example:8443/a?b=http://c#d", "h.example:8443"),
+        ("http://[::1]:80/", "[::1]:80"),
+        ("http://[::1", ""),
+        ("no url", ""),
+    ],
+)
+def test_the_server_of_a_url_is_without_credentials(url: str, server: str) -> None:
+    assert server_of(url) == server
 
 
 @pytest.mark.parametrize(("reason", "message"), [("private", "no"), ("status", "bad")])

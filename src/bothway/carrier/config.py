@@ -20,6 +20,7 @@ from bothway.carrier.callee import Callees
 from bothway.carrier.callee_file import read_callees
 from bothway.carrier.destination import bare_number
 from bothway.carrier.rates import Rates
+from bothway.carrier.store.records import PRICE_DECIMALS
 from bothway.core.course import CallPlan
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
@@ -31,7 +32,6 @@ MOST_STREAMS = 16
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _COUNTRY = re.compile("[A-Z]{2}")
-_DECIMALS = 8
 _MOST_PRICE = 1_000_000
 
 
@@ -237,9 +237,7 @@ def _problems(config: Config) -> Iterator[str]:
     for prefix in config.barred:
         if not bare_number(prefix).isdecimal():
             yield f"barred: {prefix!r} is no beginning of a number"
-    for field in Rates.__struct_fields__:
-        if not _is_amount(getattr(config.rates, field)):
-            yield f"{field} of the rates is no amount: it is 0 to {_MOST_PRICE}, with {_DECIMALS} decimals at most"
+    yield from _rate_problems(config.rates)
     for rentable in config.inventory:
         yield from _inventory_problems(rentable)
     for application in config.applications:
@@ -258,6 +256,12 @@ def _account_problems(account: Account, accounts: tuple[Account, ...]) -> Iterat
         yield f"the timezone of account {account.auth_id} is no IANA name of one, such as Europe/Paris"
 
 
+def _rate_problems(rates: Rates) -> Iterator[str]:
+    for field in Rates.__struct_fields__:
+        if not _is_amount(getattr(rates, field)):
+            yield f"{field} of the rates is no amount: it is 0 to {_MOST_PRICE}, with {PRICE_DECIMALS} decimals at most"
+
+
 def _inventory_problems(rentable: RentableNumber) -> Iterator[str]:
     if not bare_number(rentable.number).isdecimal():
         yield f"the rentable number {rentable.number} is not digits"
@@ -270,8 +274,8 @@ def _inventory_problems(rentable: RentableNumber) -> Iterator[str]:
 
 
 def _is_amount(price: Decimal) -> bool:
-    """Whether records can keep it, and what many minutes come to at it: a call's is not lost when the call ends."""
-    return price.is_finite() and 0 <= price <= _MOST_PRICE and price == round(price, _DECIMALS)
+    """Whether records can keep it, and what a day of minutes comes to: else a call's end could not be written."""
+    return price.is_finite() and 0 <= price <= _MOST_PRICE and price == round(price, PRICE_DECIMALS)
 
 
 def _application_problems(application: Application, accounts: list[str]) -> Iterator[str]:

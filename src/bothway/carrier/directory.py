@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+import msgspec
+
 from bothway.carrier.api.access import Gate
 from bothway.carrier.api.applications import new_app_id
 from bothway.carrier.config import Account, Application, Config
@@ -45,14 +47,11 @@ class Directory:
             owner = owners[number.application]
             known = await self._store.numbers.get(number.number)
             await self._store.numbers.save(
-                NumberRecord(
-                    number=number.number,
-                    country=known.country if known is not None else "",
-                    added_on=known.added_on if known is not None else now,
+                msgspec.structs.replace(
+                    known or NumberRecord(number=number.number, country="", added_on=now),
                     account=owner.main_id,
                     sub_account=owner.auth_id if owner.parent else "",
                     application=ids[number.application],
-                    alias=known.alias if known is not None else "",
                 )
             )
         if config.inventory:

@@ -72,8 +72,12 @@ class Recording:
         self._wav.append(partial(interleaved, left, right, self._format))
 
 
-def _nobody(_: OSError) -> None:
-    """Told of the failures of files that are closed, whose own have been told already."""
+def _nobody(_what: str, _error: OSError) -> None:
+    """Told of failures where no file is written any more."""
+
+
+def _unneeded(_error: OSError) -> None:
+    """Told of failures of a job that has none."""
 
 
 class Evidence:
@@ -136,7 +140,15 @@ class Evidence:
         if self._log is not None:
             self._write_lines()
             self._log.close()
-        # What is told of a failure from here on is the files' own affair: they know whom to tell.
+        if self._log is None or not self._writer.submit(partial(self._writer.tell, self._let_go), _unneeded):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the files when they are written and every failure was told: they know whoever knows this log.
+
+        So its memory is free at once, and not when the garbage collector comes by.
+        """
+        self._write_lines()
         self.recording = self._log = None
         self._on_failure = _nobody
 

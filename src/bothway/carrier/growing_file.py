@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -77,7 +78,7 @@ class GrowingFile:
     def _opened(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "r+b" if self._begun else "wb", buffering=0, opener=private)
+            self._file = FileIO(self._path, "r+b" if self._begun else "wb", opener=private)
             self._file.seek(0, 2)
             self._begun = True
         return self._file
@@ -95,8 +96,7 @@ class GrowingFile:
 
 
 def private(path: str, flags: int) -> int:
-    """The `opener` of a file that only its owner may read, from its first moment on: what is said on calls, and to whom
-    it is told, is nobody else's business."""
+    """The `opener` of a file that is its owner's alone from its first moment: what is said on calls is private."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 

@@ -6,12 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from bothway.carrier.config import Account
 from bothway.carrier.node import Node, fetch_outcome
 from bothway.errors import BothwayError, PeerError
-from bothway.runtime.http import FetchError, FetchPolicy, redacted
+from bothway.runtime.http import FetchError, FetchPolicy, redacted, server_of
 from bothway.wire.signature import Nonces, webhook_headers
 
 __all__ = ["ANSWER_SECONDS", "MAX_BODY", "MAX_CALLBACKS", "Report", "WebhookClient", "signed_by"]
@@ -105,7 +104,7 @@ class WebhookClient:
             method: `GET` or `POST`.
             params: What it is told.
         """
-        server = _server(url)
+        server = server_of(url)
         queue = self._queues.get(server)
         if queue is None:
             queue = self._queues[server] = asyncio.Queue()
@@ -153,10 +152,3 @@ def signed_by(
 ) -> Mapping[str, str]:
     """The headers of a request to an account's URL: signed with its own token, and with its main account's."""
     return webhook_headers(method, url, form or None, account.auth_token, main_token, nonces)
-
-
-def _server(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""  # no URL: it fails by itself

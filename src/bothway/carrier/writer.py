@@ -25,7 +25,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # A SimpleQueue costs a tenth of a Queue to put something into: calls do so a hundred times a second.
+        # A SimpleQueue takes a job for half of what a Queue does, and every call has one every second.
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[OSError], None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="bothway-writer", daemon=True)
         self._thread.start()
@@ -58,11 +58,12 @@ class Writer:
             try:
                 job()
             except OSError as error:
-                self._tell(on_failure, error)
+                self.tell(on_failure, error)
             except Exception:
                 logger.exception("a job of the writer failed")
 
-    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+    def tell(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call something on the event loop; for jobs."""
         try:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:

@@ -333,14 +333,12 @@ class ConferenceRoom:
         member.seat.deaf = member.deaf or not self.begun
 
     def _sound(self, member: Member, sound: str | None, *, exits: bool) -> None:
-        if sound and self.begun and self._members:
+        if sound and self.begun:
             self._commands.append(PlayToAll(member.member_id, sound, exits))
 
     def _remove(self, member: Member) -> None:
         del self._members[member.member_id]
         member.seat.leave()
-        if self._floor is member.seat:
-            self._floor = None
 
     def _put_out(self, member: Member, why: Parting) -> None:
         self._remove(member)

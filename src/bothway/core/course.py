@@ -156,7 +156,7 @@ class Course:
         if not self._verb_is_over(fetches):
             return
         if self._hosts:
-            self._hosts, self._state = False, State.PARKED
+            self._state = State.PARKED
         else:
             self._go_on()
 
@@ -208,15 +208,13 @@ class Course:
             run.blocking = None
             if self._transfer is not None:
                 (url, method), self._transfer = self._transfer, None
-                run.leave_document()
                 self._go_to(url, method)
             else:
                 self._go_on()
 
     def _on_lingering_stream_end(self, index: int) -> None:
         self.run.forget_stream(index)
-        if not self.run.streams:
-            self._go_on()
+        self._go_on()
 
     def _fail(self, code: int, text: str) -> None:
         """A document failed: the fallback's turn, once, and only for the answer."""
@@ -249,7 +247,7 @@ class Course:
                 return
         run.answer()  # a valid document with nothing in it is answered, and then hung up (plivo-protocol.md, 7.1)
         if run.streams and self._profile.stream_holds_call:
-            self._state = State.LINGERING
+            self._state = State.LINGERING  # until the last of them ends
             return
         run.end(cause(4010, "Plivo"))
 

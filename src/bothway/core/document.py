@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypeAlias
 
 from bothway.core.execution import (
@@ -59,7 +60,6 @@ class VerbTimer:
 TimerName: TypeAlias = str | int | VerbTimer
 """A timer of the call's own, a stream's index for its time-out, or one of the running verb's."""
 
-_ENDLESS = 0
 _CHOSEN = frozenset({4000, 4010})  # a party hung up, or the document ran out
 
 
@@ -131,7 +131,7 @@ class DocumentRun:
         self._streams_asked = 0
         self._prompts = 0
         self._prompt: Prompted | None = None  # being heard
-        self._loops_left = 0
+        self._loops_left = 0.0
         self._hears = False  # the caller can hear what the carrier says
 
     def too_many_streams(self, verb: Stream) -> str | None:
@@ -230,7 +230,6 @@ class DocumentRun:
         for name in [name for name in self.timers if isinstance(name, VerbTimer)]:
             del self.timers[name]
         if machine is not None and not self.finished:
-            self.finished = True
             machine.stop(self.now)
 
     def fetch(
@@ -250,7 +249,7 @@ class DocumentRun:
     def prompt(self, verb: Speak | Play) -> Wait:
         """Say or play, `loop` times."""
         self._prompt = verb
-        self._loops_left = verb.loop
+        self._loops_left = verb.loop or inf
         return self._next_prompt(verb)
 
     def prompt_ended(self, prompt_id: str, *, heard: bool) -> bool:
@@ -259,8 +258,7 @@ class DocumentRun:
         if verb is None or prompt_id != str(self._prompts):
             return False
         self._loops_left -= 1
-        endless = not isinstance(verb, Beep) and verb.loop == _ENDLESS and self.machine is None
-        if heard and (endless or self._loops_left > 0):
+        if heard and self._loops_left > 0:
             self._next_prompt(verb)
             return False
         self._prompt = None

@@ -48,7 +48,6 @@ class PromptRun:
         elif self._now is not None:
             self._call.hush()
         self._now = None
-        self._left.clear()
 
     def receive(self, event: VerbEvent, now: float) -> bool:
         """Take an event of the verb's. Whether the prompt came to its end with it."""

@@ -36,6 +36,7 @@ __all__ = [
     "Sign",
     "is_public",
     "redacted",
+    "server_of",
 ]
 
 MAX_REDIRECTS = 5
@@ -57,6 +58,7 @@ Sign: TypeAlias = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
 in its query, and a user name and password, which the other end cannot see, are not in it. Only a POST has a form."""
 
 _CONNECTIONS = 256
+_CONNECTIONS_A_HOST = 128  # one that hangs leaves as many to the others
 _KEPT_ALIVE_S = 15.0
 _READ_BYTES = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -334,6 +336,7 @@ class HttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=_CONNECTIONS,
+                    limit_per_host=_CONNECTIONS_A_HOST,
                     keepalive_timeout=_KEPT_ALIVE_S,
                     resolver=aiohttp.ThreadedResolver(),
                     socket_factory=self._socket,
@@ -488,6 +491,14 @@ def redacted(url: str) -> str:
         return "a text that is no URL"
     query = "?…" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"[:300]
+
+
+def server_of(url: str) -> str:
+    """Host and port of a URL, as it has them, in lower case; nothing of what is no URL, which fails by itself."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
-from tests.carrier.api.desk import MAIN, OTHER, Desk
+from tests.carrier.api.desk import MAIN, OTHER, SUB_ID, Desk, desk
 
 from bothway.carrier.api.accounts import new_auth_id
+from bothway.carrier.config import Account
 
 
 def test_a_new_auth_id_is_what_the_official_client_checks() -> None:
@@ -61,6 +63,16 @@ async def test_a_sub_account(api: Desk) -> None:
     for method in ("GET", "POST", "DELETE"):
         assert (await api.ask(method, path, {"name": "x"}, account=OTHER)).status == 404
     assert (await api.ask("GET", f"Subaccount/{OTHER.auth_id}/")).status == 404
+
+
+async def test_a_sub_account_of_the_configuration_is_not_rests_to_change(tmp_path: Path) -> None:
+    sub = Account(SUB_ID, "configured", parent=MAIN.auth_id)
+    async with desk(tmp_path, accounts=(MAIN, sub)) as api:
+        for _ in range(2):
+            assert (await api.ask("POST", "", {"city": "Pune"}, account=sub)).status == 202
+        assert (await api.ask("GET", "", account=sub)).json["city"] == "Pune"
+        assert (await api.ask("GET", "Subaccount/")).json["objects"] == [], "its token is not what REST would show"
+        assert (await api.ask("DELETE", f"Subaccount/{SUB_ID}/")).status == 404
 
 
 async def test_the_applications_of_a_sub_account_that_goes(api: Desk) -> None:

@@ -257,7 +257,7 @@ async def test_without_records_nothing_is_placed(api: Desk, monkeypatch: pytest.
     def broken(*_: object, **__: object) -> Any:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(api.store.calls, "save", broken)
+    monkeypatch.setattr(api.store.calls, "queue", broken)
     reply = await api.ask("POST", "Call/", CALL)
     assert (reply.status, api.switch.placed) == (503, [])
     assert "disk" not in reply.error

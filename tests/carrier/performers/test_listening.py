@@ -12,7 +12,7 @@ from tests.carrier.world import World, until
 
 from bothway.audio.word_tones import encode
 from bothway.carrier.live_call import LiveCall
-from bothway.carrier.performers.listening import Listening
+from bothway.carrier.performers.listening import Listening, _SilenceEar
 from bothway.core.execution import VerbEvent
 from bothway.core.listening import (
     EndSpeech,
@@ -25,6 +25,8 @@ from bothway.core.listening import (
     SpeechWanted,
     StopListening,
 )
+from bothway.core.media import Heard
+from bothway.errors import ProviderError
 from bothway.speech.tone_ears import ToneTranscription
 from bothway.wire.digits import read_digits
 
@@ -71,6 +73,34 @@ async def test_what_is_listened_for_already_goes_on(tmp_path: Path) -> None:
         assert told.ears == 0
 
 
+async def test_what_was_heard_for_a_verb_that_is_over_is_not_told_to_the_next(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        _, told = await a_call(w)
+        told.ask(Listen(silence_ms=60_000))
+        ear = told.listening._ears["silence"]
+        told.listening.media_event(Heard(ear, SilenceHeard(), 1.0))
+        told.ask(StopListening())
+        told.ask(Listen(silence_ms=60_000))
+        await asyncio.sleep(0.1)
+        assert told.events == []
+
+
+def test_silence_is_told_once_with_the_frame_that_makes_it_long_enough() -> None:
+    ear = _SilenceEar(60)
+    assert [list(ear.feed(bytes(320))) for _ in range(4)] == [[], [], [SilenceHeard()], []]
+
+
+async def test_nobody_listens_for_a_recogniser_that_has_failed(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        _, told = await a_call(w)
+        told.ask(Listen(speech=SpeechWanted()))
+        line = told.listening._speech
+        assert isinstance(line, ToneTranscription)
+        line.fail(ProviderError("the recogniser has gone", retryable=False))
+        await until(lambda: told.events)
+        assert (told.events, told.ears) == ([SpeechOver()], 0)
+
+
 async def test_speech_that_ends_tells_the_rest(tmp_path: Path) -> None:
     async with offline(tmp_path) as w:
         caller, told = await a_call(w)
@@ -94,7 +124,7 @@ async def test_speech_that_ends_tells_the_rest(tmp_path: Path) -> None:
 async def test_a_word_that_ends_the_listening_lets_go_of_the_recogniser(tmp_path: Path) -> None:
     async with offline(tmp_path) as w:
         caller, told = await a_call(w)
-        told.call.tell = lambda _: told.ask(StopListening())  # type: ignore[method-assign,misc]
+        told.call.tell = lambda event: told.ask(StopListening())  # type: ignore[method-assign]
         told.ask(Listen(speech=SpeechWanted()))
         line = told.listening._speech
         assert isinstance(line, ToneTranscription)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.carrier.phone import connect
 from tests.carrier.recorded import Noisy, filed, noise_file, nothing_left, place_of, record, told, wav_of
 from tests.carrier.talker import doc, offline
 from tests.carrier.world import until
@@ -81,3 +82,33 @@ async def test_rest_stops_what_a_document_waits_for_by_its_id_alone(tmp_path: Pa
         assert call.recorder.stop_by_request(str(started["recording_id"]))
         await w.over(caller)
         assert (await told(w, "/action"))["RecordingDurationMs"] == str(frames * 20)
+
+
+async def test_a_recording_that_has_begun_is_not_begun_again_by_a_dial(tmp_path: Path) -> None:
+    async with offline(tmp_path) as w:
+        bob = connect(w, "2000")
+        caller, call = w.place(
+            doc(record(w, recordSession="true", redirect="false"), "<Dial><Number>2000</Number></Dial>")
+        )
+        await bob.answers(1)
+        await until(lambda: call.far_leg)
+        assert call.media is not None
+        before = len(call.media._taps)
+        assert call.recorder.stop_by_request(None)
+        assert (before, len(call.media._taps)) == (1, 0)
+        await until(lambda: caller.events("recording"))
+        assert not call.recorder._finishing
+        caller.hang_up()
+        await w.over(caller)
+        await w.over(bob)
+        assert len(caller.events("recording_started")) == len(caller.events("recording")) == 1
+
+
+async def test_a_recording_for_which_nobody_was_dialled_comes_to_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with offline(tmp_path) as w:
+        caller = await w.call(doc(record(w, startOnDialAnswer="true", redirect="false"), "<Wait/>"))
+        assert caller.events("recording_started") == caller.events("recording") == []
+        w.check_accounted(caller, 4010)
+    assert not [line for line in caplog.records if line.name.startswith("bothway")]

@@ -78,6 +78,15 @@ async def test_the_list_has_ended_calls_of_the_account_newest_first(where: str |
         assert await store.calls.list(MAIN, now=NOW, limit=20, offset=2**80) == type(page)((), 5)
 
 
+async def test_calls_are_queued_all_or_none(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        await store.calls.queue([a_call("1", state="queued"), a_call("2", state="queued")])
+        with pytest.raises(UsageError):
+            await store.calls.queue([a_call("3"), a_call("4", initiation_time=NOW.replace(tzinfo=None))])
+        found = await store.calls.live(MAIN, states=("queued", "ringing", "in-progress"))
+        assert {call.call_uuid for call in found.records} == {"1", "2"}
+
+
 async def test_live_calls_are_listed_by_state(where: str | Path | None) -> None:
     async with opened(where) as store:
         store.calls.save(a_call("queued", initiation_time=ago(seconds=3)))

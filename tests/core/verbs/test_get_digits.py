@@ -79,6 +79,21 @@ def test_keys_are_judged_when_they_are_complete() -> None:
     assert call.action.params == {"Digits": "121"}
 
 
+def test_a_key_that_cuts_the_sound_for_invalid_ones_short_is_the_first_of_the_next_attempt() -> None:
+    sound = {"invalidDigitsSound": "https://example.com/no.wav", "validDigits": "12"}
+    call = Driven(get(numDigits="2", retries="2", **sound), FALL)
+    call.press("99")
+    call.press("12")
+    assert call.action.params["Digits"] == "12"
+    call = Driven(get(numDigits="2", retries="2", **sound), FALL)
+    call.press("99")
+    call.press("99")
+    call.press("12")
+    assert len(call.all(Fetch)) == 1, "that was the last attempt"
+    call.heard()
+    assert call.texts[-1] == "nothing"
+
+
 def test_a_sound_that_cannot_be_heard_is_passed_over() -> None:
     call = Driven(get(numDigits="1", validDigits="1", invalidDigitsSound="https://example.com/no.wav"), FALL)
     call.press("2")

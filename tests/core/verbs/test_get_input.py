@@ -115,6 +115,37 @@ def test_the_last_words_are_waited_for_a_while() -> None:
     assert len(call.all(Fetch)) == 1
     call.passes(0.1)
     assert call.action.params["Speech"] == "one tw"
+    call = Driven(get(executionTimeout="5"))
+    call.passes(1.5)
+    call.tell(partial("one tw"))
+    call.passes(4.9)
+    assert len(call.all(Fetch)) == 1, "the time for the input is none for the last words"
+    call.passes(0.1)
+    assert call.action.params["Speech"] == "one tw"
+
+
+def test_keys_that_cut_the_prompt_short_have_their_time_too() -> None:
+    call = Driven(get("<Speak>go</Speak>", executionTimeout="5"))
+    for _ in range(4):
+        call.press("1")
+        call.passes(1.5)
+    assert call.action.params["Digits"] == "1111"
+
+
+def test_two_times_that_are_up_at_once_end_one_attempt() -> None:
+    call = Driven(get(executionTimeout="5", startInputTimeout="5", retries="2"))
+    call.passes(9.9)
+    call.press("1#")
+    assert call.action.params["Digits"] == "1"
+
+
+def test_the_times_of_an_attempt_are_not_those_of_the_next() -> None:
+    call = Driven(get(retries="2"))
+    call.tell(partial("one"))
+    call.tell(final("", utterance_over=True))
+    call.passes(10)
+    call.press("1#")
+    assert call.action.params["Digits"] == "1"
 
 
 def test_a_recogniser_that_has_no_end_does_not_keep_the_next_attempt_from_listening() -> None:

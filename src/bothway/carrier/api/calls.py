@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Annotated, Literal
 
@@ -238,7 +237,7 @@ async def _create(request: Request, wanted: CreateCall) -> Answer | Recorded:
         request.api_id, "call fired" if len(ids) == 1 else "calls fired", ids[0] if len(ids) == 1 else ids
     )
     if key is None:
-        await asyncio.gather(*(resources.store.calls.save(call) for call in calls))
+        await resources.store.calls.queue(calls)
     else:
         kept = EarlierAnswer(201, msgspec.json.encode(answer))
         try:

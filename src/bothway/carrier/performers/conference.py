@@ -39,7 +39,6 @@ class Conferring:
 
     def ended(self) -> None:
         """The call is over. Its machine has left by now."""
-        self._leave(LeaveConference())
 
     async def close(self) -> None:
         """Wait for the recording of a conference that is over."""

@@ -75,8 +75,6 @@ class Dialling:
 
     def ended(self) -> None:
         """The call is over. Its machine has ended every leg by now."""
-        self._part()
-        self._legs.clear()
 
     async def close(self) -> None:
         """The legs are calls of their own, and finish by themselves."""
@@ -172,30 +170,22 @@ class Dialling:
 
     def gone(self, number: int, end_cause: HangupCause) -> None:
         """A leg has ended by itself."""
-        if number in self._legs:
-            self._let_go(number)
-            self._call.tell(LegEnded(number, end_cause))
+        self._let_go(number)
+        self._call.tell(LegEnded(number, end_cause))
 
     def transferred(self, number: int) -> None:
         """REST has given a leg a document of its own."""
-        if number not in self._legs:
-            return
         was_joined = self._call.far_leg is not None
         self._let_go(number)
         if not was_joined:
             self._call.tell(LegEnded(number, cause(4000, "API Request")))
             return
         self._call.tell(LegTransferred(number, goes_on=False))
-        self._loop.call_soon(self._go_on, number)
+        self._loop.call_soon(self._call.tell, LegTransferred(number, goes_on=True))
 
     def tell(self, event: LegRang | LegEarlyMedia | LegAnswered | LegConfirmed | LegDigit) -> None:
         """Something happened on a leg."""
-        if event.leg in self._legs:
-            self._call.tell(event)
-
-    def _go_on(self, number: int) -> None:
-        if not self._call.over:
-            self._call.tell(LegTransferred(number, goes_on=True))
+        self._call.tell(event)
 
     def _leg(self, number: int) -> PlacedCall | None:
         found = self._legs.get(number)
@@ -212,8 +202,6 @@ class Dialling:
 
     def _bridge_to(self, leg: PlacedCall, *, one_way: bool) -> None:
         """Let the caller and a leg hear each other; `one_way` lets the caller hear alone."""
-        if self._bridge is not None and self._bridge.leg is not leg:
-            self._part()
         if self._bridge is None:
             assert self._call.media is not None, "the machine lets the caller hear before it lets it hear a leg"
             assert leg.media is not None, "a leg that has answered, or lets hear something before, has audio"

@@ -66,7 +66,7 @@ class Listening:
 
     def media_event(self, event: MediaEvent) -> None:
         """An ear of this call's heard something. The call is told in the next round: the document may go on by it."""
-        if isinstance(event, Heard) and isinstance(event.what, VerbEvent) and event.ear in self._ears.values():
+        if isinstance(event, Heard) and isinstance(event.what, VerbEvent):
             self._loop.call_soon(self._tell, event.ear, event.what)
 
     def ended(self) -> None:

@@ -220,8 +220,6 @@ class Recorder:
 
     def _stop(self, running: _Running) -> None:
         """It is as long as it may be, or REST has stopped it."""
-        if running.recording_id not in self._running:
-            return
         if running.scope == "caller":
             self._call.tell(RecordingFull(running.recording_id))  # its machine ends it, and waits for it
         else:
@@ -247,7 +245,7 @@ class Recorder:
             call.report.webhooks.call_back(unsent.kind, unsent.url, unsent.method, unsent.params)
         if report is not None:
             self._tell_action(report, told.facts)
-        elif running.scope == "caller" and not call.over:
+        elif running.scope == "caller":
             call.tell(RecordingComplete(told.facts))
 
     def _tell_action(self, report: RecordingReport, facts: RecordingFacts) -> None:

@@ -71,6 +71,15 @@ class Calls:
         written = self._outbox.write_with(what, job, callbacks)
         return self._overdue.insist(what, job, written) if call.end_time is not None else written
 
+    def queue(self, queued: Sequence[CallRecord]) -> Future[None]:
+        """Write calls that are to be placed: all of them or none. Raises as `save` does."""
+
+        def job(connection: Connection) -> None:
+            for call in queued:
+                upsert(connection, calls, call)
+
+        return self._database.write(f"{len(queued)} queued calls", job)
+
     async def get(self, call_uuid: str) -> CallRecord | None:
         """A call, live or ended, or None."""
 

@@ -19,14 +19,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from bothway.carrier.store.records import OutboxItem, StoreError
 from bothway.carrier.store.store import Store
 from bothway.errors import BothwayError
-from bothway.runtime.http import redacted
+from bothway.runtime.http import redacted, server_of
 from bothway.runtime.tasks import Tasks
 
 __all__ = ["DELIVERY", "Attempt", "Delivery", "DeliveryPlan", "OnAttempt", "OnDead", "Send"]
@@ -270,7 +269,7 @@ class Delivery:
             self._read()
 
     def _add(self, item: OutboxItem) -> None:
-        server = _server(item.url)
+        server = server_of(item.url)
         if server in self._left or self._held_of[server] >= self._plan.held_of_one:
             self._left.add(server)  # whatever comes after it for this server waits there too: it has its place
             return
@@ -433,10 +432,3 @@ def _count_down(counts: Counter[str], name: str) -> None:
     counts[name] -= 1
     if not counts[name]:
         del counts[name]
-
-
-def _server(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""  # no URL: it fails by itself

@@ -39,6 +39,7 @@ class Overdue:
         self._waiting: deque[tuple[str, Job[None]]] = deque()
         self._timer: TimerHandle | None = None
         self._closed = False
+        self._is_full = False
 
     def insist(self, what: str, job: Job[None], written: Future[None]) -> Future[None]:
         """Try `job` again, and again, if this write of it fails. Gives the same future: of the first try.
@@ -61,8 +62,12 @@ class Overdue:
     def _look(self, what: str, job: Job[None], written: Future[None]) -> None:
         if written.cancelled() or not isinstance(written.exception(), StoreError):
             return
-        if self._closed or len(self._waiting) >= MOST_OVERDUE:
-            logger.error("%s stays unwritten", what)
+        if self._closed:
+            return
+        if len(self._waiting) >= MOST_OVERDUE:
+            if not self._is_full:
+                logger.error("%s: %d ends wait for another try, and no more can", self._database.name, MOST_OVERDUE)
+            self._is_full = True
             return
         self._waiting.append((what, job))
         if self._timer is None:
@@ -72,5 +77,6 @@ class Overdue:
         self._timer = None
         waiting = list(self._waiting)
         self._waiting.clear()
+        self._is_full = False
         for what, job in waiting:
             self.insist(what, job, self._database.write(what, job))

@@ -17,6 +17,7 @@ from bothway.errors import PeerError
 
 __all__ = [
     "MAX_PAGE",
+    "PRICE_DECIMALS",
     "AccountRecord",
     "Answer",
     "ApplicationRecord",
@@ -38,6 +39,9 @@ __all__ = [
     "StreamRecord",
     "StreamState",
 ]
+
+PRICE_DECIMALS = 8
+"""How exactly prices are kept: one with more decimals is refused."""
 
 MAX_PAGE = 20
 """Records of one page, at most and by default (plivo-protocol.md, 5.1)."""

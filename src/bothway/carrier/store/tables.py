@@ -37,6 +37,7 @@ from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.types import TypeDecorator
 
+from bothway.carrier.store.records import PRICE_DECIMALS
 from bothway.errors import UsageError
 
 __all__ = [
@@ -62,7 +63,6 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_DECIMALS = 8
 # PostgreSQL would compare as its server's language does.
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
@@ -106,14 +106,14 @@ class Price(TypeDecorator[Decimal]):
         """
         if value is None:
             return None
-        scaled = value.scaleb(_DECIMALS)
+        scaled = value.scaleb(PRICE_DECIMALS)
         if not scaled.is_finite() or scaled != scaled.to_integral_value():
-            raise UsageError(f"the price {value} has more than {_DECIMALS} decimals, and is not kept exactly")
+            raise UsageError(f"the price {value} has more than {PRICE_DECIMALS} decimals, and is not kept exactly")
         return int(scaled)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
         """What the database gives."""
-        return None if value is None else Decimal(value).scaleb(-_DECIMALS)
+        return None if value is None else Decimal(value).scaleb(-PRICE_DECIMALS)
 
 
 class Words(TypeDecorator[str]):

@@ -305,7 +305,7 @@ class DialMachine:
         """A leg is gone, by its own doing: if it was the joined one, or the last, there is no more to wait for."""
         if leg is self._joined or not self._alive():
             self._finish()
-        elif self._joined is None:
+        else:
             self._note_ringing()
 
     def _give_up(self, now: float) -> None:

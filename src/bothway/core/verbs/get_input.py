@@ -77,9 +77,6 @@ class _Collecting:
     def attempt(self, now: float) -> None:
         """Begin the next attempt."""
         self._phase = _Phase.PROMPT
-        self._digits = self._saying = ""
-        self._said.clear()
-        self._confidences.clear()
         self._attempts_left -= 1
         self._call.send(self._listen)
         if not self._prompt.begin(self._verb.children, now):
