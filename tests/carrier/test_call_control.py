@@ -52,7 +52,7 @@ async def test_a_transfer_to_a_dead_url_ends_the_call(tmp_path: Path) -> None:
 
 
 async def test_a_call_is_transferred_70_times_at_most(tmp_path: Path) -> None:
-    async with waiting(tmp_path, limits={"redirects": 1000}) as (w, rest, _, path):
+    async with waiting(tmp_path) as (w, rest, _, path):
         w.site.pages["/next"] = page(LONG)
         answers = [await rest.post(path, aleg_url=w.site.url + "/next") for _ in range(71)]
         assert [answer.status for answer in answers] == [202] * 70 + [400]
@@ -89,3 +89,13 @@ async def test_before_the_answer_nothing_can_be_done_but_to_end_it(tmp_path: Pat
         assert (await rest.delete(path)).status == 204
         await w.over(caller)
         w.check_accounted(caller, 4000, "API Request")
+
+
+async def test_keys_that_were_still_to_come_are_not_pressed_on_a_call_that_is_over(tmp_path: Path) -> None:
+    async with waiting(tmp_path) as (w, rest, caller, path):
+        assert (await rest.post(path + "DTMF/", digits="1WW2")).status == 202
+        await until(lambda: caller.digits)
+        caller.hang_up()
+        await w.over(caller)
+        await asyncio.sleep(3)
+        assert caller.digits == "1"

@@ -47,6 +47,16 @@ async def test_a_file_is_played_over_the_call_and_stopped(tmp_path: Path) -> Non
         await until(lambda: caller.events("overlay_failed"))
 
 
+async def test_what_is_played_ends_with_the_call(tmp_path: Path) -> None:
+    async with waiting(tmp_path) as (w, rest, caller, path):
+        w.site.pages["/a.wav"] = page(wav(10), "200 OK")
+        await rest.post(path + "Play/", urls=w.site.url + "/a.wav", loop=True)
+        await asyncio.sleep(1)
+        caller.hang_up()
+        await w.over(caller)
+        assert f"play of {caller.call_id}" not in [task.get_name() for task in asyncio.all_tasks()]
+
+
 async def play_for_ever(socket: Socket) -> None:
     for _ in range(4):
         await socket.play(LOUD * 250)

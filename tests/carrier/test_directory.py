@@ -45,6 +45,14 @@ async def test_what_the_configuration_names_answers(tmp_path: Path) -> None:
             assert await directory(w).answering(nobody) is None
 
 
+async def test_an_application_that_is_disabled_answers_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, config=CONFIG) as w:
+        store = directory(w)._store
+        (desk,) = (await store.applications.list(ACCOUNT.auth_id, name="desk")).records
+        await store.applications.change(desk.app_id, {"enabled": False})
+        assert await directory(w).answering("15550100") is None
+
+
 async def test_rest_finds_it_and_can_change_it(tmp_path: Path) -> None:
     async with world(tmp_path, config=CONFIG) as w:
         rest = Rest(w)

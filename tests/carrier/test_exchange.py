@@ -17,6 +17,7 @@ from bothway.carrier.callee import (
     rings_on,
     unallocated,
 )
+from bothway.carrier.call_queue import CallQueue
 
 pytestmark = pytest.mark.virtual_time
 
@@ -124,6 +125,26 @@ async def test_calls_above_the_rate_wait_and_can_be_cancelled(tmp_path: Path) ->
         assert asyncio.get_running_loop().time() - began == pytest.approx(4.0, abs=0.1)
         ended = {params["To"]: params["HangupCauseCode"] for params in await hung_up(w, 10)}
         assert ended == dict.fromkeys(numbers[:-1], "4010") | {numbers[-1]: "1000"}
+
+
+async def test_more_than_can_wait_are_refused_before_they_are_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CallQueue, "most_waiting", 2)
+    async with placing(tmp_path, Callee("15550100", human(ring=1))) as (w, rest):
+        given = {"from": "15550000", "answer_url": w.site.url + "/answer"}
+        refused = await rest.post("Call/", to="15550100<15550101<15550102", **given)
+        assert (refused.status, refused["error"]) == (503, "0 calls wait to be placed, and no more can")
+        assert (await rest.get("Call/", status="queued"))["calls"] == []
+
+
+async def test_a_request_whose_call_was_answered_is_none_any_more(tmp_path: Path) -> None:
+    async with placing(tmp_path, Callee("15550100", human(ring=0))) as (w, rest):
+        call_id = await rest.call(w)
+        await until(lambda: w.site.asked("/answer"))
+        assert (await rest.delete(f"Request/{call_id}/")).status == 404
+        (ended,) = await hung_up(w)
+        assert ended["HangupCauseCode"] == "4010"
 
 
 async def test_the_fallback_answers_where_the_answer_url_does_not(tmp_path: Path) -> None:

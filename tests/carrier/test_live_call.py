@@ -272,6 +272,14 @@ async def test_a_leg_that_sends_nothing_for_a_minute_has_gone(tmp_path: Path) ->
         await w.over(lives)
 
 
+async def test_a_leg_may_be_silent_for_longer_before_the_answer(tmp_path: Path) -> None:
+    async with world(tmp_path, limits={"media_timeout_seconds": 2.0}) as w:
+        document = page("<Response><PreAnswer><Wait length='5'/></PreAnswer><Wait length='9'/></Response>")
+        mute = await w.call(document, caller=_Mute())
+        w.check_accounted(mute, 6020, "Plivo")
+        assert 345 <= len(mute.heard) <= 410, "2 s behind the answer, which is told at whole seconds"
+
+
 async def test_how_long_a_leg_may_be_silent_is_a_limit(tmp_path: Path) -> None:
     async with world(tmp_path, limits={"media_timeout_seconds": 2.0}) as w:
         mute = await w.call(w.stream(), caller=_Mute())

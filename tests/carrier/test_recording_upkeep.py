@@ -18,7 +18,7 @@ from tests.carrier.world import ACCOUNT, Streams, World, listen, site, until
 from bothway.audio.format import L16_8K
 from bothway.audio.wav import wav_header
 from bothway.carrier.carrier import Carrier
-from bothway.carrier.recording_upkeep import file_recordings, mend_wav, unfinished_recordings
+from bothway.carrier.recording_upkeep import file_recordings, keep_recordings, mend_wav, unfinished_recordings
 from bothway.carrier.recordings import first_alone
 from bothway.speech.voices import ToneVoice
 
@@ -91,6 +91,17 @@ async def test_recordings_are_kept_as_long_as_the_setting_says(tmp_path: Path) -
         keep = recent.recording_id
         assert left == [sorted(["aging", keep]), [keep], [keep]]
         assert [await w.carrier._store.recordings.get(name) for name in ("old", "aging", keep)] == [None, None, recent]
+
+
+async def test_they_may_be_kept_for_ever(tmp_path: Path) -> None:
+    async with recordings_in(tmp_path) as recordings:
+        kept = unfinished().record
+        await recordings.store.recordings.save(kept)
+        keeping = asyncio.create_task(keep_recordings(recordings, 1e12))
+        await asyncio.sleep(1)
+        assert not keeping.done()
+        assert await recordings.store.recordings.get(kept.recording_id) == kept
+        keeping.cancel()
 
 
 async def test_without_a_data_folder_recordings_last_as_long_as_the_carrier() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from bothway.audio.format import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from bothway.audio.transcode import to_l16
+from bothway.carrier import recordings as module
 from bothway.carrier.keys import Keys, recording_path
 from bothway.carrier.rates import Rates
 from bothway.carrier.recordings import (
@@ -126,6 +128,36 @@ async def test_what_is_recorded_is_written_down_beside_it_from_the_first_moment(
         assert (told.filed, told.facts.url, told.facts.duration_ms) == (False, "", 0)
         assert events == ["recording_failed"]
         assert not list(beside.parent.iterdir())
+
+
+async def test_it_ends_where_a_wav_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_WAV_BYTES", 1000)
+    async with recordings_in(tmp_path) as recordings:
+        full: list[bool] = []
+        tape = recordings.begin(unfinished(), first_alone, L16_8K, on_full=lambda: full.append(True), note=unheard)
+        for _ in range(5):
+            tape.frame(bytes(320))
+            await asyncio.sleep(0)
+        assert full == [True]
+        assert (await tape.finish()).facts.duration_ms == 60, "three frames, of 960 bytes"
+
+
+async def test_a_full_disk_leaves_no_half_of_what_is_written_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def half(file: Any, content: bytes) -> None:
+        file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_all", half)
+    async with recordings_in(tmp_path) as recordings:
+        draft = unfinished()
+        tape = recordings.begin(draft, first_alone, L16_8K, on_full=lambda: None, note=lambda *_, **__: None)
+        await recordings.writer.drained()
+        assert [path.suffix for path in (tmp_path / draft.record.path).parent.iterdir()] == [".wav"]
+        await asyncio.sleep(0)
+        assert "recording r1 would be lost with this process: [Errno 28]" in caplog.text
+        await tape.finish()
 
 
 async def test_a_callback_that_the_store_cannot_take_comes_back(tmp_path: Path) -> None:

@@ -114,3 +114,13 @@ async def test_a_grace_lets_calls_end_by_themselves(tmp_path: Path) -> None:
         await switchboard(w).close(30.0)
         assert caller.cause is not None
         assert caller.cause.code == 4010
+
+
+async def test_a_grace_is_for_the_last_call_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        long, _ = w.place(page("<Response><Wait length='5'/></Response>"))
+        await until(lambda: long.heard)
+        short, _ = w.place(page("<Response><Wait length='1'/></Response>"))
+        await until(lambda: short.heard)
+        await switchboard(w).close(30.0)
+        assert [caller.cause and caller.cause.code for caller in (long, short)] == [4010, 4010]

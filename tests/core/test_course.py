@@ -268,6 +268,17 @@ def test_a_transfer_waits_for_a_blocking_stream_in_the_live_system() -> None:
     assert call.to_send() == [Fetch(2, DocumentKind.TRANSFER, "https://example.com/next", "GET")]
 
 
+def test_a_transfer_is_no_link_of_a_loop() -> None:
+    redirect = xml("<Redirect>http://a.b</Redirect>")
+    call = running("<Redirect>http://a.b</Redirect>", profile=replace(DOCUMENTED, limits=Limits(redirects=2)))
+    for _ in range(3):
+        call.transfer("https://example.com/next", "POST", 7.0)
+        assert call.state is State.FETCHING
+    for fetch_id in (5, 6):
+        call.receive_document(fetch_id, redirect, 8.0)
+    assert ended_with(call) == (2060, "Error")
+
+
 def test_what_cannot_be_transferred() -> None:
     new = Call(PLACED, DOCUMENTED)
     over = running("<Hangup/>")

@@ -88,3 +88,14 @@ def test_after_the_answer_a_pre_answer_changes_nothing() -> None:
     run.pre_answer([Speak("1")])
     run.early_media()
     assert (run.commands, run.after_early, run.verbs) == ([Answer()], None, [Speak("1")])
+
+
+def test_a_conversation_is_no_circle_however_long() -> None:
+    run = DocumentRun(Limits(redirects=2))
+    for turn in range(10):
+        run.now = turn * 1.0
+        assert run.fetch(DocumentKind.ACTION, "https://a.example", "POST") is Wait.FETCH
+    run.now += 0.999
+    assert run.fetch(DocumentKind.ACTION, "https://a.example", "POST") is Wait.FETCH
+    run.now += 0.999
+    assert run.fetch(DocumentKind.ACTION, "https://a.example", "POST") is Wait.END

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bothway.core.document import DocumentRun
-from bothway.core.execution import DocumentKind, Execution, Wait, cause
+from bothway.core.execution import DocumentKind, Execution, Wait, cause, is_http_url
 from bothway.core.profile import Limits
 from bothway.errors import UsageError
 from bothway.wire.hangup import HANGUP_CAUSES
@@ -62,3 +62,17 @@ def test_there_is_no_cause_without_a_name() -> None:
 
 def test_a_document_waits_for_one_thing_at_a_time() -> None:
     assert {wait.name for wait in Wait} == {"NOTHING", "FETCH", "PROMPT", "TIMER", "STREAM", "VERB", "END"}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example", "https://a.example:8443/x?y#z", "http://user:word@[::1]/", "HTTP://a/"]
+)
+def test_what_can_be_asked_for_over_http(url: str) -> None:
+    assert is_http_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "/x", "ftp://a.example", "http://", "http:///x", "http://[", "http://a:b/", "http://a:99999/"]
+)
+def test_what_cannot(url: str) -> None:
+    assert not is_http_url(url)

@@ -25,6 +25,7 @@ from bothway.core.execution import (
     VerbMachine,
     Wait,
     cause,
+    is_http_url,
 )
 from bothway.core.profile import Limits
 from bothway.wire.callxml import Diagnostic
@@ -59,6 +60,9 @@ class VerbTimer:
 
 TimerName: TypeAlias = str | int | VerbTimer
 """A timer of the call's own, a stream's index for its time-out, or one of the running verb's."""
+
+_AT_ONCE = 1.0
+"""Seconds: nobody answers a prompt, or takes a call and ends it, in less."""
 
 _CHOSEN = frozenset({4000, 4010})  # a party hung up, or the document ran out
 
@@ -117,6 +121,7 @@ class DocumentRun:
         self.verbs: list[Verb] = []
         self.kind = DocumentKind.ANSWER
         self.fetches = 0
+        self._led_at = 0.0  # when the last document was asked for
         self.streams: dict[int, Stream] = {}
         self.blocking: int | None = None
         self.machine: VerbMachine | None = None
@@ -128,6 +133,7 @@ class DocumentRun:
         self.commands: list[Command] = []
         self.events: list[CallEvent] = []
         self.now = 0.0
+        self._led_to = 0  # documents fetched, each because of the one before
         self._streams_asked = 0
         self._prompts = 0
         self._prompt: Prompted | None = None  # being heard
@@ -184,7 +190,7 @@ class DocumentRun:
             self.end(
                 cause(7032, "Error"), f"the method {method!r} of the action of <{element}> is neither GET nor POST"
             )
-        elif not action.startswith(("http://", "https://")):
+        elif not is_http_url(action):
             self.end(cause(7022, "Error"), f"the action of <{element}> is no http or https URL")
         elif redirect:
             self.fetch(DocumentKind.ACTION, action, method, event=element, params=params)
@@ -236,8 +242,14 @@ class DocumentRun:
         self, kind: DocumentKind, url: str, method: str, *, event: str = "", params: Mapping[str, str] | None = None
     ) -> Wait:
         """Ask for a document."""
-        if self.fetches >= self._limits.redirects:
-            return self.end(cause(2060, "Error"), f"this call fetched {self.fetches} documents: it goes in circles")
+        # A transfer comes from outside, and between an action and the document before it the caller did something: a
+        # conversation may be as long as it likes. Only what comes at once can be a circle.
+        if kind is DocumentKind.TRANSFER or (kind is DocumentKind.ACTION and self.now - self._led_at >= _AT_ONCE):
+            self._led_to = 0
+        self._led_at = self.now
+        if self._led_to >= self._limits.redirects:
+            return self.end(cause(2060, "Error"), f"this call fetched {self._led_to} documents: it goes in circles")
+        self._led_to += 1
         self.fetches += 1
         self.kind = kind
         self.commands.append(Fetch(self.fetches, kind, url, method, event, params or {}))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from bothway.wire.hangup import HangupCause
 from bothway.wire.verbs import Play, Speak, Stream, Verb
@@ -41,6 +42,7 @@ __all__ = [
     "VerbMachine",
     "Wait",
     "cause",
+    "is_http_url",
 ]
 
 
@@ -347,3 +349,12 @@ Executor: TypeAlias = Callable[..., Wait]
 def cause(code: int, source: str) -> HangupCause:
     """The hangup cause of `code`, which `source` brought about (plivo-protocol.md, 6.3 and 7.4)."""
     return HangupCause.of(code, source)
+
+
+def is_http_url(text: str) -> bool:
+    """Whether this can be asked for over HTTP at all: http or https, and a host."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        return False

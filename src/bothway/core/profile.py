@@ -21,7 +21,7 @@ class Limits:
         connect_tries: How often a stream's socket is tried in all.
         connect_seconds: How long one of those tries may take.
         call_seconds: The longest `time_limit` that a call may have; 14400 is what it has without one.
-        redirects: Documents that one call may fetch before it is a loop.
+        redirects: Documents that may lead to one another before it is a loop; a transfer begins anew.
         streams_per_call: Streams that may be open on one call at a time; one of them may be bidirectional.
         calls: Calls that the carrier takes at a time; one more hears that the line is busy.
         calls_per_second: Calls that an account may place in a second; what comes faster is queued.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from pathlib import Path
 
@@ -73,6 +74,14 @@ async def test_a_sub_account_of_the_configuration_is_not_rests_to_change(tmp_pat
         assert (await api.ask("GET", "", account=sub)).json["city"] == "Pune"
         assert (await api.ask("GET", "Subaccount/")).json["objects"] == [], "its token is not what REST would show"
         assert (await api.ask("DELETE", f"Subaccount/{SUB_ID}/")).status == 404
+
+
+async def test_one_that_goes_while_it_is_changed_stays_gone(api: Desk) -> None:
+    sub = await api.subaccount()
+    path = f"Subaccount/{sub.auth_id}/"
+    replies = await asyncio.gather(api.ask("DELETE", path), api.ask("POST", path, {"enabled": True}))
+    assert [reply.status for reply in replies] == [204, 404]
+    assert (await api.ask("GET", "", account=sub)).status == 401
 
 
 async def test_the_applications_of_a_sub_account_that_goes(api: Desk) -> None:

@@ -91,6 +91,13 @@ async def test_of_two_that_want_a_name_at_once_one_gets_it(api: Desk) -> None:
     assert sorted(reply.status for reply in replies) == [202, 409]
 
 
+async def test_one_that_goes_while_it_is_changed_stays_gone(api: Desk) -> None:
+    path = f"Application/{await make(api, 'front')}/"
+    replies = await asyncio.gather(api.ask("DELETE", path), api.ask("POST", path, {"answer_url": "http://h/new"}))
+    assert [reply.status for reply in replies] == [204, 404]
+    assert (await api.ask("GET", path)).status == 404
+
+
 async def test_a_sub_accounts_default_is_its_own(api: Desk) -> None:
     sub = await api.subaccount()
     first = await make(api, "a", default_number_app=True)

@@ -4,8 +4,9 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
-from tests.carrier.api.desk import MAIN, NOW, UNKNOWN, Desk
+from tests.carrier.api.desk import MAIN, NOW, OTHER, UNKNOWN, Desk
 
 from bothway.carrier.api.calls import MAX_DESTINATIONS
 from bothway.carrier.api.switch import CallRequest, MachineDetection
@@ -134,6 +135,20 @@ async def test_a_parent(api: Desk) -> None:
         assert api.switch.placed[-1].parent_call_uuid == found
     reply = await api.ask("POST", "Call/", {**CALL, "parent_call_uuid": UNKNOWN, "error_if_parent_not_found": "True"})
     assert (reply.status, reply.error) == (404, f"parent_call_uuid names no live call: {UNKNOWN}")
+
+
+async def test_a_call_of_somebody_else_is_no_parent(api: Desk) -> None:
+    sub = await api.subaccount()
+    here = api.switch.add().record
+    elsewhere = msgspec.structs.replace(here, call_uuid="at-another-carrier")
+    await api.store.calls.save(elsewhere)
+    for account in (OTHER, sub):
+        for parent in (here.call_uuid, elsewhere.call_uuid):
+            content = {**CALL, "parent_call_uuid": parent, "error_if_parent_not_found": True}
+            assert (await api.ask("POST", "Call/", content, account=account)).status == 404
+    for parent in (here.call_uuid, elsewhere.call_uuid):
+        assert (await api.ask("POST", "Call/", {**CALL, "parent_call_uuid": parent})).status == 201
+        assert api.switch.placed[-1].parent_call_uuid == parent
 
 
 async def test_a_sub_account_places_calls_of_its_own(api: Desk) -> None:

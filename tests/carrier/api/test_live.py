@@ -69,6 +69,16 @@ async def test_transfers_are_counted(api: Desk) -> None:
     assert (reply.status, reply.error.partition(":")[0]) == (400, "Loop detected")
 
 
+async def test_all_calls_are_all_of_ones_own(api: Desk) -> None:
+    sub = await api.subaccount()
+    mine, another, _ = [api.switch.add(account).record.call_uuid for account in (MAIN, OTHER, sub)]
+    assert (await api.ask("DELETE", "Call/", account=sub)).status == 204
+    assert set(api.switch.calls) == {mine, another}
+    api.switch.add(sub)
+    assert (await api.ask("DELETE", "Call/")).status == 204
+    assert set(api.switch.calls) == {another}
+
+
 async def test_what_reaches_the_call(api: Desk) -> None:
     call = api.switch.add()
     path = f"Call/{call.record.call_uuid}/"

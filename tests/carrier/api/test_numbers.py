@@ -170,6 +170,14 @@ async def test_a_number_that_is_given_back_is_for_rent_again(api: Desk) -> None:
     assert await found(api, "country_iso=US") == ["14150001"]
 
 
+async def test_one_that_is_given_back_while_it_is_changed_stays_given_back(api: Desk) -> None:
+    await stock(api, "14150001", account=MAIN.auth_id)
+    change = api.ask("POST", "Number/14150001/", {"alias": "desk"})
+    replies = await asyncio.gather(api.ask("DELETE", "Number/14150001/"), change)
+    assert [reply.status for reply in replies] == [204, 404]
+    assert (await api.ask("POST", "PhoneNumber/14150001/", account=OTHER)).status == 201
+
+
 async def test_numbers_of_ones_own(api: Desk) -> None:
     content = {"numbers": "+15550001, 15550002", "carrier": "ours", "region": "Texas"}
     assert (await api.ask("POST", "Number/", content)).status == 202

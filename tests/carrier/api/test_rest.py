@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from tests.carrier.api.desk import MAIN, OTHER, UNKNOWN, Desk, basic, desk, settled
 
-from bothway.carrier.api.rest import MAX_ASYNCHRONOUS, RestApi
+from bothway.carrier.api import rest
+from bothway.carrier.api.rest import RestApi
 from bothway.carrier.store.records import StoreError
 from bothway.runtime.duplex import Refusal
 from bothway.runtime.health import Health
@@ -171,6 +172,23 @@ async def test_a_body_that_comes_too_slowly(api: Desk) -> None:
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
+async def test_the_requests_of_sub_accounts_and_for_recordings_count_too(tmp_path: Path) -> None:
+    async with desk(tmp_path, requests_per_5s=3) as api:
+        sub = await api.subaccount()
+        statuses = [
+            (await api.ask("GET", path, account=account)).status
+            for path, account in (
+                ("", sub),
+                ("", MAIN),
+                ("Recording/r1.wav", MAIN),
+                ("Recording/r1.wav", MAIN),
+                ("", sub),
+            )
+        ]
+        assert statuses == [200, 200, 404, 429, 429]
+        assert (await api.ask("GET", "", account=OTHER)).status == 200
+
+
 async def test_more_requests_than_an_account_may_make(tmp_path: Path) -> None:
     async with desk(tmp_path, requests_per_5s=3) as api:
         assert [(await api.ask("GET", "")).status for _ in range(4)] == [200, 200, 200, 429]
@@ -243,11 +261,13 @@ async def test_accounts_and_numbers_are_never_asynchronous(api: Desk) -> None:
     assert (await api.ask("GET", "Number/?callback_url=http://h/cb")).status == 200
 
 
-async def test_asynchronous_requests_are_bounded(api: Desk) -> None:
-    replies = [await api.ask("GET", "Call/?callback_url=http://h/cb") for _ in range(3)]
-    api.api._under_way += MAX_ASYNCHRONOUS
-    reply = await api.ask("GET", "Call/?callback_url=http://h/cb")
-    assert ([one.status for one in replies], reply.status) == ([202] * 3, 429)
+async def test_asynchronous_requests_are_bounded(api: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "MAX_ASYNCHRONOUS", 2)
+    for _ in range(2):
+        replies = await asyncio.gather(*(api.ask("GET", "Call/?callback_url=http://h/cb") for _ in range(3)))
+        assert sorted(reply.status for reply in replies) == [202, 202, 429]
+        await settled(api, 2)
+        api.delivered.clear()
 
 
 # --- when something breaks ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tests.carrier.called import SUMMONS, PlacedCall
 
 from bothway.audio.format import FRAME_MS, MULAW_8K
 from bothway.carrier.leg import Summons
-from bothway.carrier.legs.loopback import QUEUE_FRAMES, LoopbackCallee, LoopbackCaller
+from bothway.carrier.legs.loopback import QUEUE_FRAMES, LoopbackCallee, LoopbackCaller, _Wire
 from bothway.errors import UsageError
 from bothway.testing import run
 from bothway.wire.digits import read_digits
@@ -291,3 +291,13 @@ async def test_whoever_takes_the_call_may_refuse_it_later() -> None:
     assert call.told == [("refuses", 1.0)]
     assert (call.cause, call.detail) == (HangupCause.of(5020, "Plivo"), "there is no such number")
     assert taken[0].is_gone
+
+
+async def test_a_wire_that_is_closed_by_what_it_carries_carries_no_more() -> None:
+    wire, carried = _Wire(), list[str]()
+    wire.tell(wire.close)
+    wire.tell(lambda: carried.append("behind it"))
+    await asyncio.sleep(0.1)
+    wire.tell(lambda: carried.append("later"))
+    await asyncio.sleep(0.1)
+    assert carried == []

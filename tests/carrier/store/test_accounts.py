@@ -22,7 +22,7 @@ async def test_accounts_are_kept_and_listed(where: str | Path | None) -> None:
 async def test_what_a_sub_account_had_becomes_the_main_accounts(where: str | Path | None) -> None:
     async with opened(where) as store:
         store.accounts.save(an_account())
-        store.applications.save(an_application(sub_account=SUB))
+        store.applications.save(an_application(sub_account=SUB, default_app=True, default_endpoint_app=True))
         store.numbers.save(a_number(account=MAIN, sub_account=SUB))
         assert await store.accounts.delete(SUB)
         assert not await store.accounts.delete(SUB)

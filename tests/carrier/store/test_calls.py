@@ -56,6 +56,14 @@ async def test_a_call_that_has_ended_stays_so(where: str | Path | None) -> None:
         assert await store.calls.get("call-1") == an_ended_call()
 
 
+async def test_what_an_ended_call_came_to_may_be_corrected(where: str | Path | None) -> None:
+    async with opened(where) as store:
+        store.calls.save(an_ended_call())
+        corrected = replace(an_ended_call(), hangup_source="Carrier")
+        store.calls.save(corrected)
+        assert await store.calls.get(corrected.call_uuid) == corrected
+
+
 async def test_a_time_without_a_zone_is_the_callers_fault(where: str | Path | None) -> None:
     async with opened(where) as store:
         good = store.calls.save(a_call("good"))

@@ -341,6 +341,17 @@ async def test_a_dead_server_does_not_fill_memory(where: str | Path | None) -> N
         assert numbers == sorted(numbers)
 
 
+async def test_what_comes_later_does_not_overtake_what_memory_had_no_room_for(where: str | Path | None) -> None:
+    receiver = Receiver(takes_s=1.0)
+    async with opened(where) as store, delivering(store, receiver, plan=DeliveryPlan(held_of_one=4)):
+        for number in range(5):
+            store.outbox.put(item(number))
+        await asyncio.sleep(1.5)
+        store.outbox.put(item(5))  # memory has room for it now
+        await asyncio.sleep(6.0)
+        assert receiver.keys == [f"call-1 {number}" for number in range(6)]
+
+
 async def test_what_is_sent_while_the_outbox_is_read_is_not_sent_again(where: str | Path | None) -> None:
     sent: list[str] = []
     gates = {f"call-{number} 1": asyncio.Event() for number in range(3)}

@@ -111,7 +111,7 @@ class Gate:
         for account in self._accounts:
             if account.auth_id == auth_id:
                 return account, True
-        record = await self._store.accounts.get(auth_id) if auth_id.startswith("SA") and "\x00" not in auth_id else None
+        record = await self._store.accounts.get(auth_id) if auth_id.startswith("SA") else None
         if record is None or record.parent is None:
             return None
         parent = next((account for account in self._accounts if account.auth_id == record.parent), None)

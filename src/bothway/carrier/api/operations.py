@@ -127,7 +127,7 @@ class Request:
         """
         if not subaccount or subaccount == self.account.auth_id:
             return self.sub_account
-        if self.sub_account is not None or not await self._is_mine(subaccount):
+        if not await self._is_mine(subaccount):
             raise ApiError(400, f"subaccount is none of this account's sub-accounts: {subaccount}")
         return subaccount
 

@@ -107,7 +107,7 @@ async def media(resources: Resources, variables: Mapping[str, str]) -> FileAnswe
         ApiError: There is none of this id and format (404).
     """
     auth_id, recording_id = variables["auth_id"], variables["recording_id"]
-    record = None if "\x00" in recording_id else await resources.store.recordings.get(recording_id)
+    record = await resources.store.recordings.get(recording_id)
     if (
         record is None
         or resources.data is None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import msgspec
-from sqlalchemy import Boolean, ColumnElement, Connection, Table, and_, false, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Connection, Table, and_, func, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -107,8 +107,6 @@ def begins(column: ColumnElement[Any], prefix: str | None) -> list[ColumnElement
     """The condition that a number begins with `prefix`, where either may have a `+` before it. An index serves it."""
     if not prefix:
         return []
-    if "\0" in prefix or not prefix.isprintable():
-        return [false()]
     bare = prefix.removeprefix("+")
     found = or_(*(and_(column >= start, column < start + _LAST) for start in (bare, "+" + bare)))
     return [_Rare(found) if _is_selective(prefix) else found]
