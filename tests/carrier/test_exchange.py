@@ -7,6 +7,7 @@ import pytest
 from tests.carrier.rest_client import WAIT, hung_up, placing
 from tests.carrier.world import page, until
 
+from bothway.carrier.call_queue import CallQueue
 from bothway.carrier.callee import (
     Callee,
     busy,
@@ -17,7 +18,6 @@ from bothway.carrier.callee import (
     rings_on,
     unallocated,
 )
-from bothway.carrier.call_queue import CallQueue
 
 pytestmark = pytest.mark.virtual_time
 
