@@ -48,7 +48,7 @@ class Caller:
         self.call = Call(plan, profile)
         self.commands: list[Command] = []
         self.call.start(100.0)
-        assert self.new() == [Fetch(1, DocumentKind.ANSWER, plan.answer_url, plan.answer_method)]
+        assert self.new() == [Fetch(1, DocumentKind.ANSWER, plan.answer_url or "", plan.answer_method)]
         if document:
             self.call.receive_document(1, xml(*document), 101.0)
 
