@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +27,23 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of the tests' own."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture
+def cut_sockets() -> Iterator[None]:
+    """For tests that cut a database's connections: pg8000 does not close the socket of one that it could not set up.
+
+    It goes when it is collected, with a warning, which must not be another test's: nor that of one that collects.
+    """
+    _collect_quietly()
+    yield
+    _collect_quietly()
+
+
+def _collect_quietly() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

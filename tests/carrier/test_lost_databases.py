@@ -16,6 +16,8 @@ from tests.postgres import Postgres
 
 from bothway.speech.voices import ToneVoice
 
+pytestmark = pytest.mark.usefixtures("cut_sockets")
+
 NOISE = b"\x11" * 160
 
 

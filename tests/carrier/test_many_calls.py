@@ -22,7 +22,7 @@ from bothway.carrier.callee import Callee, Callees, human
 from bothway.carrier.config import Config
 from bothway.speech.voices import ToneVoice
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("cut_sockets")]
 
 SOAK = bool(os.environ.get("BOTHWAY_SOAK"))
 CALLS = 10_000 if SOAK else 300

@@ -227,6 +227,7 @@ async def test_two_stores_write_one_database(shared: str | Path) -> None:
         assert (await one.calls.live(MAIN, states=["queued"])).total == 100
 
 
+@pytest.mark.usefixtures("cut_sockets")
 async def test_a_lost_connection_is_made_again(postgres: Postgres, caplog: pytest.LogCaptureFixture) -> None:
     url = postgres.new_database()
     async with opened(url) as store:
